@@ -54,6 +54,10 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   }
   const config = kind === 'image' ? descriptor(root.config, 'config') : undefined;
   const layers = kind === 'image' ? descriptors(root.layers, 'layers') : kind === 'artifact' ? descriptors(root.blobs ?? [], 'blobs') : [];
+  // BuildKit keeps build caches as an index of layers: what is no manifest is asked for as a blob.
+  const members = kind === 'index' ? descriptors(root.manifests, 'manifests') : [];
+  const children = members.filter((member) => manifestKind(member.mediaType) !== undefined);
+  const others = members.filter((member) => manifestKind(member.mediaType) === undefined);
   const own = optionalString(root.artifactType, 'artifactType');
   return {
     kind,
@@ -61,8 +65,8 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
     artifactType: own ?? config?.mediaType,
     annotations: annotationsOf(root.annotations),
     subject: root.subject === undefined || root.subject === null ? undefined : descriptor(root.subject, 'subject'),
-    blobs: [...(config ? [config] : []), ...layers.filter((layer) => !isNonDistributable(layer.mediaType))],
-    children: kind === 'index' ? descriptors(root.manifests, 'manifests') : [],
+    blobs: [...(config ? [config] : []), ...layers, ...others].filter((blob) => !isNonDistributable(blob.mediaType)),
+    children,
   };
 }
 

@@ -1,0 +1,18 @@
+import type { Command } from 'commander';
+import { stringify } from 'yaml';
+import { configOf, withConfig } from './options.ts';
+
+export function registerConfig(program: Command): void {
+  const config = program.command('config').description('look at the configuration');
+  withConfig(config.command('print'))
+    .description('print the configuration in force, as YAML')
+    .action((options: Record<string, string>) => {
+      process.stdout.write(stringify(configOf(options)));
+    });
+  withConfig(config.command('check'))
+    .description('say all that is wrong with the configuration, or nothing')
+    .action((options: Record<string, string>) => {
+      configOf(options);
+      console.log('the configuration is valid');
+    });
+}

@@ -1,0 +1,20 @@
+import { Command } from 'commander';
+import { registerAdmin } from './admin.ts';
+import { registerConfig } from './config.ts';
+import { registerServe } from './serve.ts';
+
+const program = new Command('entrepot')
+  .description('Entrepot, a container registry in one program')
+  .version('0.1.0')
+  .showHelpAfterError()
+  .configureHelp({ showGlobalOptions: true });
+registerServe(program);
+registerConfig(program);
+registerAdmin(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  console.error(`entrepot: ${(error as Error).message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,77 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { hash, verify } from '@node-rs/argon2';
+import { LRUCache } from 'lru-cache';
+import { AppError, type Session } from '../platform/index.ts';
+import { findUser, type User } from './users.ts';
+
+/** OWASP's recommendation for argon2id, the library's default algorithm: 19 MiB, two passes, one lane. */
+const ARGON2 = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
+
+/** Verifications that may run or wait at once; past that the answer is 429, so that guessing cannot exhaust memory or threads. */
+const MAX_WAITING = 64;
+const MAX_RUNNING = 2;
+const REMEMBER_MS = 60_000;
+
+export const PASSWORD_MIN_LENGTH = 12;
+const PASSWORD_MAX_LENGTH = 256;
+
+export function isAcceptablePassword(password: string): boolean {
+  return password.length >= PASSWORD_MIN_LENGTH && password.length <= PASSWORD_MAX_LENGTH;
+}
+
+export function hashPassword(password: string): Promise<string> {
+  return hash(password, ARGON2);
+}
+
+/** A password of 130 bits that can be read aloud and pasted into a shell. */
+export function randomPassword(): string {
+  const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';
+  return Array.from(randomBytes(26), (byte) => alphabet[byte % 32]).join('');
+}
+
+export interface PasswordChecker {
+  /** The enabled user of a name and password, or undefined. Takes as long for a name nobody has. */
+  check(name: string, password: string): Promise<User | undefined>;
+}
+
+export function createPasswordChecker(session: Session): PasswordChecker {
+  // Clients that insist on Basic send the password with every request: what argon2 accepted a moment ago is remembered
+  // under a keyed hash, bound to the user's generation, and so is void as soon as the password changes.
+  const key = randomBytes(32);
+  const remembered = new LRUCache<string, { generation: number; mac: Buffer }>({ max: 2000, ttl: REMEMBER_MS });
+  let decoy: Promise<string> | undefined;
+  let running = 0;
+  const waiting: (() => void)[] = [];
+
+  async function limited<T>(work: () => Promise<T>): Promise<T> {
+    if (running >= MAX_RUNNING) {
+      if (waiting.length >= MAX_WAITING) {
+        throw new AppError('too_many_requests', 'too many logins at once', { headers: { 'Retry-After': '2' } });
+      }
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
+    running++;
+    try {
+      return await work();
+    } finally {
+      running--;
+      waiting.shift()?.();
+    }
+  }
+
+  return {
+    async check(name, password) {
+      const user = await findUser(session, name);
+      const mac = createHmac('sha256', key).update(`${name.length}:${name}${password}`).digest();
+      const known = user && remembered.get(user.name);
+      if (user && !user.disabled && known?.generation === user.generation && timingSafeEqual(known.mac, mac)) return user;
+      if (password.length > PASSWORD_MAX_LENGTH) return undefined;
+      decoy ??= hashPassword(randomPassword());
+      const target = user?.passwordHash ?? (await decoy);
+      const right = await limited(() => verify(target, password, ARGON2));
+      if (!right || !user || user.disabled) return undefined;
+      remembered.set(user.name, { generation: user.generation, mac });
+      return user;
+    },
+  };
+}

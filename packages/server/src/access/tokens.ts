@@ -1,0 +1,105 @@
+import { jwtVerify, SignJWT } from 'jose';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../platform/index.ts';
+import type { Grant } from './scope.ts';
+
+/** Whom and what a token speaks for. */
+export interface TokenClaims {
+  /** User id; 0 for anonymous. */
+  readonly subject: number;
+  /** The user's generation when the token was issued. */
+  readonly generation: number;
+  readonly access: readonly Grant[];
+  /** Scopes that were asked for and not given: asking again is of no use. */
+  readonly refused: readonly Grant[];
+  /** Seconds since 1970. */
+  readonly expires: number;
+}
+
+export interface TokenIssuer {
+  access(claims: Omit<TokenClaims, 'expires'>): Promise<{ token: string; issuedAt: number; lifetime: number }>;
+  refresh(subject: number, generation: number): Promise<string>;
+  /** Claims of a valid access token, or undefined. Remembers what it verified. */
+  verifyAccess(token: string): TokenClaims | undefined | Promise<TokenClaims | undefined>;
+  verifyRefresh(token: string): Promise<{ subject: number; generation: number } | undefined>;
+}
+
+const ISSUER = 'entrepot';
+const ALGORITHM = 'HS256';
+const MAX_TOKEN_LENGTH = 8192;
+
+interface Options {
+  readonly key: Uint8Array;
+  readonly clock: Clock;
+  readonly accessSeconds: number;
+  readonly refreshSeconds: number;
+}
+
+/**
+ * Issues and verifies the registry's own tokens. Issuer and verifier are the same program, so one secret key and one
+ * fixed algorithm; nothing in a token's header chooses either (RFC 8725 sections 3.1, 3.5). Access and refresh tokens
+ * differ in `aud` and in `typ`, so that neither passes for the other.
+ */
+export function createTokenIssuer({ key, clock, accessSeconds, refreshSeconds }: Options): TokenIssuer {
+  const verified = new LRUCache<string, TokenClaims>({ max: 5000, maxSize: 8 << 20, sizeCalculation: (_, token) => token.length + 500 });
+  const seconds = () => Math.floor(clock.now() / 1000);
+
+  function sign(kind: 'access' | 'refresh', claims: Record<string, unknown>, issuedAt: number, lifetime: number): Promise<string> {
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: ALGORITHM, typ: `${kind}+jwt` })
+      .setIssuer(ISSUER)
+      .setAudience(kind)
+      .setIssuedAt(issuedAt)
+      .setExpirationTime(issuedAt + lifetime)
+      .sign(key);
+  }
+
+  async function verify(kind: 'access' | 'refresh', token: string): Promise<Record<string, unknown> | undefined> {
+    if (token.length > MAX_TOKEN_LENGTH) return undefined;
+    try {
+      const { payload } = await jwtVerify(token, key, {
+        algorithms: [ALGORITHM],
+        issuer: ISSUER,
+        audience: kind,
+        typ: `${kind}+jwt`,
+        requiredClaims: ['exp', 'iat', 'sub'],
+        currentDate: new Date(clock.now()),
+      });
+      return payload;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async function verifyNew(token: string): Promise<TokenClaims | undefined> {
+    const payload = await verify('access', token);
+    if (payload === undefined) return undefined;
+    const claims: TokenClaims = {
+      subject: Number(payload.sub),
+      generation: payload.gen as number,
+      access: payload.access as Grant[],
+      refused: (payload.refused as Grant[] | undefined) ?? [],
+      expires: payload.exp as number,
+    };
+    verified.set(token, claims);
+    return claims;
+  }
+
+  return {
+    async access({ subject, generation, access, refused }) {
+      const issuedAt = seconds();
+      const claims = { sub: String(subject), gen: generation, access, ...(refused.length > 0 ? { refused } : {}) };
+      return { token: await sign('access', claims, issuedAt, accessSeconds), issuedAt, lifetime: accessSeconds };
+    },
+    refresh: (subject, generation) => sign('refresh', { sub: String(subject), gen: generation }, seconds(), refreshSeconds),
+    verifyAccess(token) {
+      const known = verified.get(token);
+      if (known === undefined) return verifyNew(token);
+      return known.expires > seconds() ? known : undefined;
+    },
+    async verifyRefresh(token) {
+      const payload = await verify('refresh', token);
+      return payload && { subject: Number(payload.sub), generation: payload.gen as number };
+    },
+  };
+}

@@ -1,0 +1,53 @@
+import { isRepositoryName, projectOf } from '@entrepot/oci';
+import { createUser, hashPassword, isRole, isUserName, randomPassword, ROLES, setDisabled, setMember, setPassword } from './access/index.ts';
+import { openDatabase } from './app.ts';
+import { createProject, setProjectVisibility } from './catalog/index.ts';
+import { type Config, type Session, systemClock } from './platform/index.ts';
+
+/** Makes a new random password for a user and gives it. Throws if there is no such user. */
+export async function resetPassword(config: Config, name: string): Promise<string> {
+  const password = randomPassword();
+  const hash = await hashPassword(password);
+  if (!(await change(config, (tx) => setPassword(tx, name, hash)))) throw new Error(`there is no user ${name}`);
+  return password;
+}
+
+/** Makes a user with a random password and gives it. Throws if the name is taken or outside the grammar. */
+export async function addUser(config: Config, name: string): Promise<string> {
+  if (!isUserName(name)) throw new Error('a user name has 1 to 63 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit');
+  const password = randomPassword();
+  const hash = await hashPassword(password);
+  const made = await change(config, (tx) => createUser(tx, { name, hash, admin: false, now: systemClock.now() }));
+  if (!made) throw new Error(`there is a user ${name} already`);
+  return password;
+}
+
+export async function disableUser(config: Config, name: string, disabled: boolean): Promise<void> {
+  if (!(await change(config, (tx) => setDisabled(tx, name, disabled)))) throw new Error(`there is no user ${name}`);
+}
+
+/** Makes a project. Throws if the name is taken or outside the grammar. */
+export async function addProject(config: Config, name: string, isPublic: boolean): Promise<void> {
+  if (!isRepositoryName(name) || projectOf(name) !== name) throw new Error('a project name is one component of a repository name');
+  const made = await change(config, (tx) => createProject(tx, { name, public: isPublic, by: 'command line', now: systemClock.now() }));
+  if (!made) throw new Error(`there is a project ${name} already`);
+}
+
+export async function setVisibility(config: Config, name: string, visibility: string): Promise<void> {
+  if (visibility !== 'public' && visibility !== 'private') throw new Error('visibility is public or private');
+  if (!(await change(config, (tx) => setProjectVisibility(tx, name, visibility === 'public')))) throw new Error(`there is no project ${name}`);
+}
+
+export async function setProjectMember(config: Config, project: string, user: string, role: string): Promise<void> {
+  if (!isRole(role)) throw new Error(`a role is one of ${Object.keys(ROLES).join(', ')}`);
+  if (!(await change(config, (tx) => setMember(tx, { project, user, role })))) throw new Error('there is no such project or no such user');
+}
+
+async function change<T>(config: Config, work: (tx: Session) => Promise<T>): Promise<T> {
+  const database = await openDatabase(config, { checkpoint: false });
+  try {
+    return await database.write(work);
+  } finally {
+    await database.close();
+  }
+}

@@ -1,0 +1,36 @@
+export { findBlob, linkBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
+export {
+  deleteManifest,
+  findManifest,
+  findManifestByTag,
+  type ManifestPush,
+  manifestBytes,
+  pageOfReferrers,
+  putManifest,
+  type ReferrerRow,
+  type StoredManifest,
+  subjectWithPrefix,
+} from './manifests.ts';
+export {
+  createProject,
+  ensureRepository,
+  findProject,
+  findRepository,
+  type Project,
+  pageOfProjects,
+  pageOfRepositories,
+  type Repository,
+  setProjectVisibility,
+} from './projects.ts';
+export { catalogMigrations } from './schema.ts';
+export { deleteTag, findTag, pageOfTagHistory, pageOfTags, setTag, type TagChange } from './tags.ts';
+export {
+  clearUploadLeases,
+  expiredUploads,
+  findUpload,
+  insertUpload,
+  leaseUpload,
+  releaseUpload,
+  removeUpload,
+  type UploadSession,
+} from './uploads.ts';

@@ -1,0 +1,211 @@
+import type { Manifest } from '@entrepot/oci';
+import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
+import { findBlob, referenceTo } from './blobs.ts';
+import type { CatalogTables } from './schema.ts';
+import { deleteTag, setTag } from './tags.ts';
+
+const query = queriesOf<CatalogTables>('catalog');
+
+type Key = { repositoryId: number; digest: string };
+
+const manifestByDigest = query<Key>()('manifestByDigest', (db, p) =>
+  db
+    .selectFrom('manifest')
+    .select(['id', 'digest', 'media_type as mediaType', 'size'])
+    .where('repository_id', '=', p('repositoryId'))
+    .where('digest', '=', p('digest')),
+);
+const manifestByTag = query<{ repositoryId: number; tag: string }>()('manifestByTag', (db, p) =>
+  db
+    .selectFrom('tag')
+    .innerJoin('manifest', (join) =>
+      join.onRef('manifest.repository_id', '=', 'tag.repository_id').onRef('manifest.digest', '=', 'tag.digest'),
+    )
+    .select(['manifest.id', 'manifest.digest', 'manifest.media_type as mediaType', 'manifest.size'])
+    .where('tag.repository_id', '=', p('repositoryId'))
+    .where('tag.name', '=', p('tag')),
+);
+const contentOf = query<{ id: number }>()('manifestContent', (db, p) =>
+  db.selectFrom('manifest_content').select('bytes').where('manifest_id', '=', p('id')),
+);
+const insertManifest = query<
+  Key & {
+    mediaType: string;
+    size: number;
+    artifactType: string | null;
+    annotations: string | null;
+    subject: string | null;
+    now: number;
+    by: string;
+  }
+>()('insertManifest', (db, p) =>
+  db
+    .insertInto('manifest')
+    .values({
+      repository_id: p('repositoryId'),
+      digest: p('digest'),
+      media_type: p('mediaType'),
+      size: p('size'),
+      artifact_type: p('artifactType'),
+      annotations: p('annotations'),
+      subject: p('subject'),
+      created_at: p('now'),
+      created_by: p('by'),
+    })
+    .returning('id'),
+);
+const insertContent = query<{ id: number; bytes: Uint8Array }>()('insertManifestContent', (db, p) =>
+  db.insertInto('manifest_content').values({ manifest_id: p('id'), bytes: p('bytes') }),
+);
+const insertReference = query<{ id: number; repositoryId: number; digest: string; kind: 'blob' | 'manifest' }>()('insertReference', (db, p) =>
+  db
+    .insertInto('manifest_reference')
+    .values({ manifest_id: p('id'), repository_id: p('repositoryId'), digest: p('digest'), kind: p('kind') })
+    .onConflict((conflict) => conflict.columns(['manifest_id', 'digest', 'kind']).doNothing()),
+);
+const deleteReferences = query<{ id: number }>()('deleteReferences', (db, p) =>
+  db.deleteFrom('manifest_reference').where('manifest_id', '=', p('id')),
+);
+const deleteContent = query<{ id: number }>()('deleteManifestContent', (db, p) =>
+  db.deleteFrom('manifest_content').where('manifest_id', '=', p('id')),
+);
+const deleteManifestRow = query<{ id: number }>()('deleteManifest', (db, p) => db.deleteFrom('manifest').where('id', '=', p('id')));
+const tagsOfDigest = query<Key>()('tagsOfDigest', (db, p) =>
+  db.selectFrom('tag').select('name').where('repository_id', '=', p('repositoryId')).where('digest', '=', p('digest')),
+);
+const listReferrers = query<{ repositoryId: number; subject: string; artifactType: string; last: string; limit: number }>()(
+  'listReferrers',
+  (db, p) =>
+    db
+      .selectFrom('manifest')
+      .select(['digest', 'media_type as mediaType', 'size', 'artifact_type as artifactType', 'annotations'])
+      .where('repository_id', '=', p('repositoryId'))
+      .where('subject', '=', p('subject'))
+      .where('digest', '>', p('last'))
+      .where((eb) => eb.or([eb(p('artifactType'), '=', ''), eb('artifact_type', '=', p('artifactType'))]))
+      .orderBy('digest')
+      .limit(p('limit')),
+);
+const subjectByPrefix = query<{ repositoryId: number; from: string; to: string }>()('subjectByPrefix', (db, p) =>
+  db
+    .selectFrom('manifest')
+    .select('subject')
+    .where('repository_id', '=', p('repositoryId'))
+    .where('subject', '>=', p('from'))
+    .where('subject', '<', p('to'))
+    .limit(1),
+);
+
+export interface StoredManifest {
+  readonly id: number;
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly size: number;
+}
+
+export interface ReferrerRow {
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly artifactType: string | null;
+  /** JSON object, or null. */
+  readonly annotations: string | null;
+}
+
+export function findManifest(session: Session, repositoryId: number, digest: string): MaybePromise<StoredManifest | undefined> {
+  return session.first(manifestByDigest, { repositoryId, digest });
+}
+
+export function findManifestByTag(session: Session, repositoryId: number, tag: string): MaybePromise<StoredManifest | undefined> {
+  return session.first(manifestByTag, { repositoryId, tag });
+}
+
+/** Exact bytes of a stored manifest; undefined if it was deleted meanwhile. */
+export async function manifestBytes(session: Session, id: number): Promise<Uint8Array | undefined> {
+  return (await session.first(contentOf, { id }))?.bytes;
+}
+
+export interface ManifestPush {
+  readonly repositoryId: number;
+  readonly digest: string;
+  readonly bytes: Uint8Array;
+  readonly manifest: Manifest;
+  readonly tags: readonly string[];
+  readonly sparse: boolean;
+  readonly by: string;
+  readonly now: number;
+}
+
+/** Writes a manifest with its references and tags; refused unless all it needs is in the repository (invariant 2). */
+export async function putManifest(tx: Session, push: ManifestPush): Promise<{ created: boolean }> {
+  const { repositoryId, digest, manifest, now, by } = push;
+  const existing = await tx.first(manifestByDigest, { repositoryId, digest });
+  if (!existing) {
+    await requireReferences(tx, push);
+    const row = await tx.first(insertManifest, {
+      repositoryId,
+      digest,
+      mediaType: manifest.mediaType,
+      size: push.bytes.length,
+      artifactType: manifest.artifactType ?? null,
+      annotations: manifest.annotations ? JSON.stringify(manifest.annotations) : null,
+      subject: manifest.subject?.digest ?? null,
+      now,
+      by,
+    });
+    if (!row) throw new Error('an inserted manifest has no id');
+    await tx.run(insertContent, { id: row.id, bytes: push.bytes });
+    for (const blob of manifest.blobs) await tx.run(insertReference, { id: row.id, repositoryId, digest: blob.digest, kind: 'blob' });
+    for (const child of manifest.children) {
+      await tx.run(insertReference, { id: row.id, repositoryId, digest: child.digest, kind: 'manifest' });
+    }
+  } else if (existing.mediaType !== manifest.mediaType) {
+    throw new AppError('manifest_invalid', `these bytes are stored as ${existing.mediaType}, they cannot become ${manifest.mediaType}`);
+  }
+  for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by });
+  return { created: !existing };
+}
+
+async function requireReferences(tx: Session, { repositoryId, manifest, sparse }: ManifestPush): Promise<void> {
+  const missing: { digest: string; mediaType: string }[] = [];
+  for (const { digest, mediaType, size } of manifest.blobs) {
+    const blob = await findBlob(tx, repositoryId, digest);
+    if (!blob) missing.push({ digest, mediaType });
+    else if (blob.size !== size) {
+      throw new AppError('manifest_invalid', `${digest} has ${blob.size} bytes, the manifest says ${size}`);
+    }
+  }
+  for (const { digest, mediaType } of sparse ? [] : manifest.children) {
+    if (!(await tx.first(manifestByDigest, { repositoryId, digest }))) missing.push({ digest, mediaType });
+  }
+  if (missing.length > 0) {
+    throw new AppError('manifest_blob_unknown', `${missing.length} of the manifest's references are not in the repository`, {
+      detail: missing.slice(0, 20),
+    });
+  }
+}
+
+/** Deletes a manifest and all tags that point at it; refused while an index needs it. */
+export async function deleteManifest(tx: Session, repositoryId: number, digest: string, by: string, now: number): Promise<void> {
+  const manifest = await tx.first(manifestByDigest, { repositoryId, digest });
+  if (!manifest) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
+  const parent = await referenceTo(tx, repositoryId, digest, 'manifest');
+  if (parent) throw new AppError('manifest_referenced', `the manifest belongs to index ${parent}; delete that first`);
+  for (const { name } of await tx.all(tagsOfDigest, { repositoryId, digest })) await deleteTag(tx, { repositoryId, name, by, now });
+  await tx.run(deleteReferences, { id: manifest.id });
+  await tx.run(deleteContent, { id: manifest.id });
+  await tx.run(deleteManifestRow, { id: manifest.id });
+}
+
+/** Manifests whose subject is a digest, by digest; `artifactType` empty for all. */
+export async function pageOfReferrers(
+  session: Session,
+  page: { repositoryId: number; subject: string; artifactType: string; last: string; limit: number },
+): Promise<ReferrerRow[]> {
+  return await session.all(listReferrers, page);
+}
+
+/** The subject digest that begins so and has referrers in the repository. */
+export async function subjectWithPrefix(session: Session, repositoryId: number, prefix: string): Promise<string | undefined> {
+  return (await session.first(subjectByPrefix, { repositoryId, from: prefix, to: `${prefix}~` }))?.subject ?? undefined;
+}

@@ -1,0 +1,107 @@
+import { AppError, queriesOf, type Session } from '../platform/index.ts';
+import type { CatalogTables } from './schema.ts';
+
+const query = queriesOf<CatalogTables>('catalog');
+
+const tagDigest = query<{ repositoryId: number; name: string }>()('tagDigest', (db, p) =>
+  db.selectFrom('tag').select('digest').where('repository_id', '=', p('repositoryId')).where('name', '=', p('name')),
+);
+const upsertTag = query<{ repositoryId: number; name: string; digest: string; now: number; by: string }>()('upsertTag', (db, p) =>
+  db
+    .insertInto('tag')
+    .values({ repository_id: p('repositoryId'), name: p('name'), digest: p('digest'), updated_at: p('now'), updated_by: p('by') })
+    .onConflict((conflict) =>
+      conflict
+        .columns(['repository_id', 'name'])
+        .doUpdateSet((eb) => ({
+          digest: eb.ref('excluded.digest'),
+          updated_at: eb.ref('excluded.updated_at'),
+          updated_by: eb.ref('excluded.updated_by'),
+        })),
+    ),
+);
+const removeTag = query<{ repositoryId: number; name: string }>()('removeTag', (db, p) =>
+  db.deleteFrom('tag').where('repository_id', '=', p('repositoryId')).where('name', '=', p('name')),
+);
+const insertHistory = query<{
+  repositoryId: number;
+  name: string;
+  digest: string | null;
+  previous: string | null;
+  now: number;
+  by: string;
+}>()('insertTagHistory', (db, p) =>
+  db.insertInto('tag_history').values({
+    repository_id: p('repositoryId'),
+    name: p('name'),
+    digest: p('digest'),
+    previous_digest: p('previous'),
+    changed_at: p('now'),
+    changed_by: p('by'),
+  }),
+);
+const listTags = query<{ repositoryId: number; last: string; limit: number }>()('listTags', (db, p) =>
+  db
+    .selectFrom('tag')
+    .select('name')
+    .where('repository_id', '=', p('repositoryId'))
+    .where('name', '>', p('last'))
+    .orderBy('name')
+    .limit(p('limit')),
+);
+const listHistory = query<{ repositoryId: number; name: string; before: number; limit: number }>()('listTagHistory', (db, p) =>
+  db
+    .selectFrom('tag_history')
+    .select(['id', 'digest', 'previous_digest as previousDigest', 'changed_at as changedAt', 'changed_by as changedBy'])
+    .where('repository_id', '=', p('repositoryId'))
+    .where('name', '=', p('name'))
+    .where('id', '<', p('before'))
+    .orderBy('id', 'desc')
+    .limit(p('limit')),
+);
+
+export interface TagChange {
+  readonly id: number;
+  /** null: the tag was deleted. */
+  readonly digest: string | null;
+  readonly previousDigest: string | null;
+  readonly changedAt: number;
+  readonly changedBy: string;
+}
+
+/** Digest that a tag points at. */
+export async function findTag(session: Session, repositoryId: number, name: string): Promise<string | undefined> {
+  return (await session.first(tagDigest, { repositoryId, name }))?.digest;
+}
+
+/** Points a tag at a digest and records the change; nothing is recorded where it pointed there already. */
+export async function setTag(
+  tx: Session,
+  tag: { repositoryId: number; name: string; digest: string; now: number; by: string },
+): Promise<void> {
+  const previous = (await tx.first(tagDigest, tag))?.digest ?? null;
+  if (previous === tag.digest) return;
+  await tx.run(upsertTag, tag);
+  await tx.run(insertHistory, { ...tag, previous });
+}
+
+/** Deletes a tag, leaving its manifest. */
+export async function deleteTag(tx: Session, tag: { repositoryId: number; name: string; now: number; by: string }): Promise<void> {
+  const previous = (await tx.first(tagDigest, tag))?.digest;
+  if (previous === undefined) throw new AppError('manifest_unknown', 'tag unknown to the repository');
+  await tx.run(removeTag, tag);
+  await tx.run(insertHistory, { ...tag, digest: null, previous });
+}
+
+/** Tag names after `last` in byte order. */
+export async function pageOfTags(session: Session, repositoryId: number, last: string, limit: number): Promise<string[]> {
+  return (await session.all(listTags, { repositoryId, last, limit })).map((row) => row.name);
+}
+
+/** Changes of a tag, newest first, older than the change `before`. */
+export async function pageOfTagHistory(
+  session: Session,
+  page: { repositoryId: number; name: string; before: number; limit: number },
+): Promise<TagChange[]> {
+  return await session.all(listHistory, page);
+}

@@ -1,0 +1,103 @@
+import { queriesOf, type Session } from '../platform/index.ts';
+import type { CatalogTables } from './schema.ts';
+
+const query = queriesOf<CatalogTables>('catalog');
+
+const insertSession = query<{ id: string; repository: string; owner: string; algorithm: string; now: number }>()('insertUpload', (db, p) =>
+  db.insertInto('upload_session').values({
+    id: p('id'),
+    repository: p('repository'),
+    owner: p('owner'),
+    algorithm: p('algorithm'),
+    bytes: 0,
+    digest: null,
+    lease: null,
+    lease_until: 0,
+    created_at: p('now'),
+    updated_at: p('now'),
+  }),
+);
+const selectSession = query<{ id: string }>()('findUpload', (db, p) =>
+  db
+    .selectFrom('upload_session')
+    .select(['id', 'repository', 'owner', 'algorithm', 'bytes', 'digest', 'lease', 'lease_until as leaseUntil'])
+    .where('id', '=', p('id')),
+);
+const takeLease = query<{ id: string; lease: string; now: number; until: number }>()('leaseUpload', (db, p) =>
+  db
+    .updateTable('upload_session')
+    .set({ lease: p('lease'), lease_until: p('until'), updated_at: p('now') })
+    .where('id', '=', p('id'))
+    .where((eb) => eb.or([eb('lease', 'is', null), eb('lease', '=', p('lease')), eb('lease_until', '<', p('now'))])),
+);
+const releaseLease = query<{ id: string; lease: string; bytes: number; digest: string | null; now: number }>()('releaseUpload', (db, p) =>
+  db
+    .updateTable('upload_session')
+    .set({ lease: null, lease_until: 0, bytes: p('bytes'), digest: p('digest'), updated_at: p('now') })
+    .where('id', '=', p('id'))
+    .where('lease', '=', p('lease')),
+);
+const removeSession = query<{ id: string }>()('removeUpload', (db, p) => db.deleteFrom('upload_session').where('id', '=', p('id')));
+const expiredSessions = query<{ before: number; now: number; limit: number }>()('expiredUploads', (db, p) =>
+  db
+    .selectFrom('upload_session')
+    .select('id')
+    .where('updated_at', '<', p('before'))
+    .where('lease_until', '<', p('now'))
+    .orderBy('updated_at')
+    .limit(p('limit')),
+);
+const clearLeases = query()('clearUploadLeases', (db) =>
+  db.updateTable('upload_session').set({ lease: null, lease_until: 0 }).where('lease', 'is not', null),
+);
+
+export interface UploadSession {
+  readonly id: string;
+  readonly repository: string;
+  /** Identity that began the upload; no other may continue it. */
+  readonly owner: string;
+  readonly algorithm: string;
+  readonly bytes: number;
+  readonly digest: string | null;
+  readonly lease: string | null;
+  readonly leaseUntil: number;
+}
+
+export async function insertUpload(
+  tx: Session,
+  upload: { id: string; repository: string; owner: string; algorithm: string; now: number },
+): Promise<void> {
+  await tx.run(insertSession, upload);
+}
+
+export async function findUpload(session: Session, id: string): Promise<UploadSession | undefined> {
+  return await session.first(selectSession, { id });
+}
+
+/** Takes or renews the right to write; false while another holds it. */
+export async function leaseUpload(tx: Session, id: string, lease: string, now: number, until: number): Promise<boolean> {
+  return (await tx.run(takeLease, { id, lease, now, until })) === 1;
+}
+
+/** Gives the right to write back and records how far the upload came. */
+export async function releaseUpload(
+  tx: Session,
+  upload: { id: string; lease: string; bytes: number; digest: string | null; now: number },
+): Promise<void> {
+  await tx.run(releaseLease, upload);
+}
+
+/** Ends an upload; false if it had ended. */
+export async function removeUpload(tx: Session, id: string): Promise<boolean> {
+  return (await tx.run(removeSession, { id })) === 1;
+}
+
+/** Uploads that nobody continued since `before`. */
+export async function expiredUploads(session: Session, before: number, now: number, limit: number): Promise<string[]> {
+  return (await session.all(expiredSessions, { before, now, limit })).map((row) => row.id);
+}
+
+/** Frees uploads whose writer died with the last run of the only instance. */
+export async function clearUploadLeases(tx: Session): Promise<void> {
+  await tx.run(clearLeases, {});
+}

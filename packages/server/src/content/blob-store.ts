@@ -1,0 +1,42 @@
+/** A blob opened for reading. */
+export interface BlobReader {
+  readonly size: number;
+  /** Fills at most `length` bytes of `buffer` from `position`; gives how many were read, 0 at the end. */
+  read(buffer: Uint8Array, length: number, position: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Bytes of an upload on their way in. One writer at a time; writes are strictly in order. */
+export interface UploadWriter {
+  write(buffer: Uint8Array, length: number, position: number): Promise<void>;
+  /** Starts moving what was written to disk, so that the last sync is short. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Where bytes live. Knows digests and upload ids, no names and no permissions.
+ * Ids and digests were checked against their grammar before they come here.
+ */
+export interface BlobStore {
+  /** Opens a blob; undefined where the store has none of that digest. */
+  open(digest: string): Promise<BlobReader | undefined>;
+  /** Bytes that an upload has so far, 0 if none arrived. */
+  uploadSize(id: string): Promise<number>;
+  /**
+   * Opens an upload to be continued at its end. `fence`: another writer may still hold it open, so its later writes
+   * must not reach these bytes.
+   */
+  openUpload(id: string, options: { fence: boolean }): Promise<UploadWriter>;
+  /** Gives an upload's bytes in order, to hash them again. */
+  openUploadForReading(id: string): Promise<BlobReader>;
+  /** Turns an upload, verified by the caller, into a blob: durable when it resolves. */
+  commit(id: string, digest: string): Promise<void>;
+  /** Stores a small blob, verified by the caller, in one go: durable when it resolves. */
+  put(digest: string, bytes: Uint8Array): Promise<void>;
+  removeUpload(id: string): Promise<void>;
+  /** Uploads whose last byte came before a time (milliseconds since 1970). */
+  staleUploads(before: number): AsyncIterable<string>;
+  /** Throws unless the store can be written to. */
+  ping(): Promise<void>;
+}

@@ -1,0 +1,210 @@
+import { randomUUID } from 'node:crypto';
+import { close, fdatasync, fstat, fsync, mkdirSync, open, read, type Stats, write } from 'node:fs';
+import { copyFile, mkdir, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { parseDigest } from '@entrepot/oci';
+import type { BlobReader, BlobStore, UploadWriter } from './blob-store.ts';
+
+type Io = (
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+) => Promise<{ bytesRead?: number; bytesWritten?: number }>;
+
+const openFile = promisify(open);
+const closeFile = promisify(close);
+const syncFile = promisify(fsync);
+const syncData = promisify(fdatasync);
+const readFile = promisify(read) as unknown as Io;
+const writeFile = promisify(write) as unknown as Io;
+const statOf = promisify(fstat) as (fd: number) => Promise<Stats>;
+
+/**
+ * Blobs as files at distribution's paths: `blobs/<algorithm>/<2 hex>/<hex>/data` under the root, uploads under
+ * `uploads/<id>`. A commit is: sync the file, rename it into place, sync each directory that got an entry. Rename
+ * replaces what is there, so the same blob from two clients is one file, and pushing again mends a damaged one.
+ */
+export function openFileStore(root: string): BlobStore {
+  const uploads = join(root, 'uploads');
+  mkdirSync(uploads, { recursive: true });
+  const directories = new DirectorySync();
+  const made = new Set<string>();
+
+  const uploadPath = (id: string) => join(uploads, id);
+
+  function blobPath(digest: string): string {
+    const parsed = parseDigest(digest);
+    if (!parsed) throw new Error('a digest outside the grammar reached the store');
+    return join(root, 'blobs', parsed.algorithm, parsed.hex.slice(0, 2), parsed.hex, 'data');
+  }
+
+  /** Makes the parents that all blobs share, durable, once for each run. */
+  async function ensureShared(folder: string): Promise<void> {
+    if (made.has(folder) || folder === root) return;
+    await ensureShared(dirname(folder));
+    await mkdir(folder, { recursive: true });
+    await directories.sync(dirname(folder));
+    made.add(folder);
+  }
+
+  async function place(path: string, digest: string): Promise<void> {
+    const target = blobPath(digest);
+    const folder = dirname(target);
+    await ensureShared(dirname(folder));
+    await mkdir(folder).catch(ignore('EEXIST'));
+    await rename(path, target);
+    await Promise.all([directories.sync(folder), directories.sync(dirname(folder))]);
+  }
+
+  return {
+    async open(digest) {
+      const path = blobPath(digest);
+      return await openReader(path).catch(ignore('ENOENT'));
+    },
+
+    async uploadSize(id) {
+      return (await stat(uploadPath(id)).catch(ignore('ENOENT')))?.size ?? 0;
+    },
+
+    async openUpload(id, { fence }) {
+      const path = uploadPath(id);
+      if (fence) await replaceByCopy(path);
+      // No O_APPEND: writes name their position. No O_TRUNC: an upload is continued.
+      const fd = await openFile(path, 'r+').catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+        return await openFile(path, 'wx+', 0o600);
+      });
+      return createWriter(fd);
+    },
+
+    openUploadForReading: (id) => openReader(uploadPath(id)),
+
+    async commit(id, digest) {
+      const path = uploadPath(id);
+      const fd = await openFile(path, 'r+').catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+        return await openFile(path, 'wx+', 0o600); // an empty blob never had a byte to write
+      });
+      try {
+        await syncData(fd);
+      } finally {
+        await closeFile(fd);
+      }
+      await place(path, digest);
+    },
+
+    async put(digest, bytes) {
+      const path = uploadPath(`put-${randomUUID()}`);
+      try {
+        const fd = await openFile(path, 'wx', 0o600);
+        try {
+          await writeAll(fd, bytes, bytes.length, 0);
+          await syncData(fd);
+        } finally {
+          await closeFile(fd);
+        }
+        await place(path, digest);
+      } catch (error) {
+        await rm(path, { force: true }).catch(() => undefined);
+        throw error;
+      }
+    },
+
+    async removeUpload(id) {
+      await unlink(uploadPath(id)).catch(ignore('ENOENT'));
+    },
+
+    async *staleUploads(before) {
+      for await (const entry of await opendir(uploads)) {
+        const info = await stat(uploadPath(entry.name)).catch(ignore('ENOENT'));
+        if (info && info.mtimeMs < before) yield entry.name;
+      }
+    },
+
+    async ping() {
+      await directories.sync(uploads);
+    },
+  };
+}
+
+async function openReader(path: string): Promise<BlobReader> {
+  const fd = await openFile(path, 'r');
+  const { size } = await statOf(fd);
+  return {
+    size,
+    read: async (buffer, length, position) => (await readFile(fd, buffer, 0, length, position)).bytesRead ?? 0,
+    close: () => closeFile(fd),
+  };
+}
+
+function createWriter(fd: number): UploadWriter {
+  return {
+    write: (buffer, length, position) => writeAll(fd, buffer, length, position),
+    flush: () => syncData(fd),
+    close: () => closeFile(fd),
+  };
+}
+
+async function writeAll(fd: number, buffer: Uint8Array, length: number, position: number): Promise<void> {
+  for (let done = 0; done < length; ) {
+    const { bytesWritten = 0 } = await writeFile(fd, buffer, done, length - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/** Leaves a former writer with a file that nobody reads any more. */
+async function replaceByCopy(path: string): Promise<void> {
+  const copy = `${path}.${randomUUID()}`;
+  try {
+    await copyFile(path, copy);
+    await rename(copy, path);
+  } catch (error) {
+    await rm(copy, { force: true });
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+/** Syncs directories; calls that arrive while one sync runs share the next (it then covers them all). */
+class DirectorySync {
+  readonly #running = new Map<string, Promise<void>>();
+  readonly #next = new Map<string, Promise<void>>();
+
+  sync(path: string): Promise<void> {
+    const running = this.#running.get(path);
+    if (running === undefined) {
+      const now = syncDirectory(path).finally(() => this.#running.delete(path));
+      this.#running.set(path, now);
+      return now;
+    }
+    let next = this.#next.get(path);
+    if (next === undefined) {
+      next = running
+        .catch(() => undefined)
+        .then(() => {
+          this.#next.delete(path);
+          return this.sync(path);
+        });
+      this.#next.set(path, next);
+    }
+    return next;
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const fd = await openFile(path, 'r');
+  try {
+    await syncFile(fd);
+  } finally {
+    await closeFile(fd);
+  }
+}
+
+function ignore(code: string): (error: NodeJS.ErrnoException) => undefined {
+  return (error) => {
+    if (error.code !== code) throw error;
+    return undefined;
+  };
+}

@@ -1,0 +1,95 @@
+import { createHash, type Hash } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+import type { DigestAlgorithm } from '@entrepot/oci';
+
+/** A digest that grows as bytes arrive. Calls are made one after the other. */
+export interface StreamHash {
+  readonly algorithm: DigestAlgorithm;
+  /** Takes the first `length` bytes; they may change again once it resolves. */
+  update(bytes: Uint8Array, length: number): Promise<void>;
+  /** Digest of all so far, as `algorithm:hex`; more may follow. */
+  digest(): Promise<string>;
+  /** Frees the state; the hash cannot be used afterwards. */
+  dispose(): void;
+}
+
+/** What threads and hashers tell each other. */
+export type HashRequest =
+  | { readonly op: 'begin'; readonly id: number; readonly algorithm: DigestAlgorithm }
+  | { readonly op: 'update'; readonly id: number; readonly bytes: Uint8Array; readonly length: number }
+  | { readonly op: 'digest'; readonly id: number }
+  | { readonly op: 'dispose'; readonly id: number };
+export type HashReply = { readonly id: number; readonly digest?: string };
+
+/** Hashes on the calling thread: for what is small. */
+export function createInlineHash(algorithm: DigestAlgorithm): StreamHash {
+  const hash: Hash = createHash(algorithm);
+  return {
+    algorithm,
+    async update(bytes, length) {
+      hash.update(bytes.subarray(0, length));
+    },
+    digest: async () => `${algorithm}:${hash.copy().digest('hex')}`,
+    dispose() {},
+  };
+}
+
+/** Threads that hash large uploads beside the event loop. Started at first need. */
+export class HashThreads {
+  readonly #count: number;
+  readonly #threads: Worker[] = [];
+  readonly #pending = new Map<number, { resolve: (digest: string) => void; reject: (error: Error) => void }>();
+  #nextId = 1;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  create(algorithm: DigestAlgorithm): StreamHash {
+    const id = this.#nextId++;
+    const thread = this.#thread(id);
+    const ask = (request: HashRequest) =>
+      new Promise<string>((resolve, reject) => {
+        this.#pending.set(id, { resolve, reject });
+        thread.postMessage(request);
+      });
+    thread.postMessage({ op: 'begin', id, algorithm } satisfies HashRequest);
+    return {
+      algorithm,
+      update: async (bytes, length) => {
+        await ask({ op: 'update', id, bytes, length });
+      },
+      digest: async () => `${algorithm}:${await ask({ op: 'digest', id })}`,
+      dispose: () => thread.postMessage({ op: 'dispose', id } satisfies HashRequest),
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+  }
+
+  #thread(id: number): Worker {
+    const slot = id % this.#count;
+    let thread = this.#threads[slot];
+    if (thread === undefined) {
+      thread = new Worker(new URL('./hash-thread.ts', import.meta.url), { execArgv: [] });
+      thread.unref();
+      thread.on('message', ({ id: answered, digest }: HashReply) => {
+        const waiting = this.#pending.get(answered);
+        this.#pending.delete(answered);
+        waiting?.resolve(digest ?? '');
+      });
+      const lost = (cause: Error) => {
+        delete this.#threads[slot];
+        for (const [waitingId, waiting] of this.#pending) {
+          if (waitingId % this.#count !== slot) continue;
+          this.#pending.delete(waitingId);
+          waiting.reject(new Error('a hash thread ended', { cause }));
+        }
+      };
+      thread.on('error', lost);
+      this.#threads[slot] = thread;
+    }
+    return thread;
+  }
+}

@@ -1,0 +1,179 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import Type, { type Static, type TSchema } from 'typebox';
+import { parseDocument } from 'yaml';
+
+const seconds = (minimum: number, maximum: number, value: number, description: string) =>
+  Type.Integer({ minimum, maximum, default: value, description });
+
+/** The one schema of every option: YAML file, `ENTREPOT_…` variables, command line and documentation derive from it. */
+export const ConfigSchema = Type.Object({
+  listen: Type.String({
+    pattern: '^(\\[[0-9a-fA-F:.]+\\]|[^\\s:]+):[0-9]{1,5}$',
+    default: '127.0.0.1:5000',
+    description: 'address to listen on, HOST:PORT; [HOST]:PORT for IPv6; port 0 takes a free one',
+  }),
+  dataDir: Type.String({ minLength: 1, default: './data', description: 'folder of the database, the blobs and the keys' }),
+  publicUrl: Type.String({
+    pattern: '^(https?://[^\\s/?#]+)?$',
+    default: '',
+    description: 'address that clients use, such as https://registry.example.com; empty takes it from each request',
+  }),
+  workers: Type.String({
+    pattern: '^(auto|[1-9][0-9]?)$',
+    default: '1',
+    description: 'processes that share the port, 1 to 99; auto takes one for each processor',
+  }),
+  trustedProxies: Type.String({
+    default: '',
+    description: 'addresses or CIDR ranges, separated by commas, whose X-Forwarded-* headers are believed',
+  }),
+  drainSeconds: seconds(0, 3600, 60, 'how long running requests may take to finish after SIGTERM'),
+  idleTimeoutSeconds: seconds(1, 3600, 60, 'a transfer that moves no byte for so long is cut'),
+  logLevel: Type.String({
+    pattern: '^(trace|debug|info|warn|error|fatal|silent)$',
+    default: 'info',
+    description: 'least level that is logged: trace, debug, info, warn, error, fatal or silent',
+  }),
+  logRequests: Type.Boolean({ default: false, description: 'log every request, not only changes and failures' }),
+  sparseIndexes: Type.Boolean({ default: false, description: 'accept an index some of whose manifests are not in the repository' }),
+  manifestMaxBytes: Type.Integer({
+    minimum: 1024,
+    maximum: 64 * 1024 * 1024,
+    default: 4 * 1024 * 1024 + 65_536,
+    description: 'largest manifest accepted, in bytes',
+  }),
+  blobMaxBytes: Type.Integer({
+    minimum: 1024,
+    maximum: 2 ** 50,
+    default: 2 ** 40,
+    description: 'largest blob accepted, in bytes',
+  }),
+  uploadExpiryHours: Type.Integer({ minimum: 1, maximum: 8760, default: 24, description: 'an upload nobody continued for so long is removed' }),
+  tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
+  refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
+  metricsPublic: Type.Boolean({ default: false, description: 'answer /metrics to any address; otherwise to loopback and trusted proxies only' }),
+});
+
+export type Config = Static<typeof ConfigSchema>;
+type Key = keyof Config;
+
+const KEYS = Object.keys(ConfigSchema.properties) as Key[];
+
+/** `dataDir` → `ENTREPOT_DATA_DIR`. */
+export function variableOf(key: string): string {
+  return `ENTREPOT_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+/** Variables that are no option: the first admin's password, and the switch of the test suite. */
+const OTHER_VARIABLES = new Set(['ENTREPOT_ADMIN_PASSWORD', 'ENTREPOT_REQUIRE_CLIENTS', 'ENTREPOT_CONFIG']);
+
+/** All that is wrong with a configuration, a line each: where, key, value, what is allowed. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`the configuration has ${problems.length} ${problems.length === 1 ? 'mistake' : 'mistakes'}:\n  ${problems.join('\n  ')}`);
+    this.problems = problems;
+  }
+}
+
+interface Sources {
+  /** Path of a YAML file. */
+  readonly file?: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Options of the command line, already under their schema keys. */
+  readonly flags?: Readonly<Partial<Record<Key, string>>>;
+}
+
+/** Reads the configuration: defaults, then file, then variables, then command line. Throws ConfigError with every mistake at once. */
+export function loadConfig({ file, env, flags = {} }: Sources): Config {
+  const problems: string[] = [];
+  const values = new Map<string, unknown>(KEYS.map((key) => [key, (ConfigSchema.properties[key] as { default?: unknown }).default]));
+  const take = (origin: string, key: string, value: unknown) => {
+    const problem = valueProblem(key, value);
+    if (problem) problems.push(`${origin}: ${problem}`);
+    else values.set(key, value);
+  };
+  if (file !== undefined) {
+    for (const [key, value] of Object.entries(readYaml(file, problems))) take(file, key, key === 'workers' ? String(value) : value);
+  }
+  const byVariable = new Map<string, Key>(KEYS.map((key) => [variableOf(key), key]));
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith('ENTREPOT_') || OTHER_VARIABLES.has(name) || text === undefined) continue;
+    const key = byVariable.get(name);
+    if (key === undefined) problems.push(`environment: ${name} is not an option${suggestion(name, [...byVariable.keys()])}`);
+    else take(`environment: ${name}`, key, fromText(key, text));
+  }
+  for (const [key, text] of Object.entries(flags)) if (text !== undefined) take('command line', key, fromText(key as Key, text));
+  const port = Number(String(values.get('listen')).split(':').at(-1));
+  if (port > 65_535) problems.push(`listen is "${values.get('listen')}"; the port must be 0 to 65535`);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return Object.fromEntries(values) as Config;
+}
+
+/** How many processes to run. */
+export function workerCount(config: Config): number {
+  return config.workers === 'auto' ? availableParallelism() : Number(config.workers);
+}
+
+/** The folders of a data directory. */
+export function dataPaths(config: Config): { root: string; database: string; blobs: string; keys: string } {
+  const root = resolve(config.dataDir);
+  return { root, database: resolve(root, 'entrepot.db'), blobs: resolve(root, 'storage/docker/registry/v2'), keys: resolve(root, 'keys') };
+}
+
+function readYaml(file: string, problems: string[]): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    problems.push(`${file}: cannot be read (${(cause as Error).message})`);
+    return {};
+  }
+  const document = parseDocument(text, { uniqueKeys: true });
+  for (const error of document.errors) problems.push(`${file}: ${error.message.split('\n')[0]}`);
+  if (document.errors.length > 0) return {};
+  const value: unknown = document.toJS({ maxAliasCount: 10 });
+  if (value === null || value === undefined) return {};
+  if (typeof value !== 'object' || Array.isArray(value)) {
+    problems.push(`${file}: must be a mapping of options`);
+    return {};
+  }
+  return value as Record<string, unknown>;
+}
+
+function fromText(key: Key, text: string): unknown {
+  const type = (ConfigSchema.properties[key] as { type: string }).type;
+  if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
+  if (type === 'integer') return /^-?[0-9]+$/.test(text) ? Number(text) : text;
+  return text;
+}
+
+function valueProblem(key: string, value: unknown): string | undefined {
+  const schema = (ConfigSchema.properties as Record<string, TSchema | undefined>)[key] as
+    | { type: string; pattern?: string; minimum?: number; maximum?: number; minLength?: number; description: string }
+    | undefined;
+  if (schema === undefined || !Object.hasOwn(ConfigSchema.properties, key)) return `${key} is not an option${suggestion(key, KEYS)}`;
+  const shown = JSON.stringify(value);
+  switch (schema.type) {
+    case 'boolean':
+      return typeof value === 'boolean' ? undefined : `${key} is ${shown}; allowed: true or false`;
+    case 'integer': {
+      const inside = Number.isSafeInteger(value) && (value as number) >= (schema.minimum ?? 0) && (value as number) <= (schema.maximum ?? 0);
+      return inside ? undefined : `${key} is ${shown}; allowed: a whole number from ${schema.minimum} to ${schema.maximum}`;
+    }
+    default: {
+      const fits = typeof value === 'string' && value.length >= (schema.minLength ?? 0) && new RegExp(schema.pattern ?? '').test(value);
+      return fits ? undefined : `${key} is ${shown}; allowed: ${schema.description}`;
+    }
+  }
+}
+
+function suggestion(name: string, known: readonly string[]): string {
+  const folded = name.toLowerCase().replace(/[_-]/g, '');
+  const near = known.find((other) => other.toLowerCase().replace(/_/g, '') === folded);
+  return near ? `; did you mean ${near}?` : `; known: ${known.join(', ')}`;
+}

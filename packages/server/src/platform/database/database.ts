@@ -1,0 +1,44 @@
+import type { Compilable, Kysely } from 'kysely';
+import type { Query } from './query.ts';
+
+/** SQLite answers at once, PostgreSQL later; callers await either. */
+export type MaybePromise<T> = T | Promise<T>;
+
+/** Runs statements: outside a transaction on the database itself, inside on what `write` hands over. */
+export interface Session {
+  all<P, R>(query: Query<P, R>, params: P): MaybePromise<R[]>;
+  first<P, R>(query: Query<P, R>, params: P): MaybePromise<R | undefined>;
+  /** Runs a change and gives the number of rows it touched. */
+  run<P>(query: Query<P, unknown>, params: P): MaybePromise<number>;
+}
+
+export interface WriteOptions {
+  /** false: visible at once and kept over a crash of the process, but not waited for on disk. Default true. */
+  readonly durable?: boolean;
+}
+
+/** Where migrations are written once for all dialects. */
+export interface MigrationContext {
+  readonly db: Kysely<never>;
+  /** Column types that differ between dialects. */
+  readonly types: { readonly bytes: 'blob' | 'bytea' };
+}
+
+export interface Migration {
+  readonly name: string;
+  up(context: MigrationContext): readonly Compilable[];
+}
+
+export interface Database extends Session {
+  /**
+   * Runs `work` in one transaction; it resolves once the change is on disk (unless not durable) and rejects,
+   * leaving no trace, if `work` throws. `work` may await statements of its session and nothing else: the write
+   * lock is held meanwhile.
+   */
+  write<T>(work: (tx: Session) => Promise<T>, options?: WriteOptions): Promise<T>;
+  /** Applies the migrations not yet applied, in order, each in a transaction. */
+  migrate(migrations: readonly Migration[]): Promise<void>;
+  /** Throws unless a write would be possible now. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}

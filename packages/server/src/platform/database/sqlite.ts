@@ -1,0 +1,327 @@
+import { closeSync, fdatasync, fdatasyncSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { type Compilable, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely';
+import { AppError } from '../errors.ts';
+import type { Database, MaybePromise, Migration, Session, WriteOptions } from './database.ts';
+import { Placeholder, type Query } from './query.ts';
+
+/** Builds and compiles statements; never executes any. */
+export const sqliteCompiler = new Kysely<never>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+});
+
+const BUSY = 5;
+const BUSY_LIMIT_MS = 10_000;
+const BATCH = 16;
+
+interface Prepared {
+  readonly statement: StatementSync;
+  /** In order of the statement's parameters: the name to look up, or a value fixed when it was built. */
+  readonly parameters: readonly (Placeholder | SQLInputValue)[];
+}
+
+/** Statements of one connection, prepared at first use. */
+class Connection implements Session {
+  readonly raw: DatabaseSync;
+  readonly #prepared = new Map<Query<never, unknown>, Prepared>();
+
+  constructor(path: string, busyTimeout: number) {
+    this.raw = new DatabaseSync(path, { timeout: busyTimeout });
+    // NORMAL: the log is synced by WalSync, once for all transactions that wait, off the event loop.
+    this.raw.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA cache_size=-8000');
+  }
+
+  all<P, R>(query: Query<P, R>, params: P): R[] {
+    const { statement, parameters } = this.#prepare(query);
+    return statement.all(...bind(parameters, params)) as R[];
+  }
+
+  first<P, R>(query: Query<P, R>, params: P): R | undefined {
+    const { statement, parameters } = this.#prepare(query);
+    return statement.get(...bind(parameters, params)) as R | undefined;
+  }
+
+  run<P>(query: Query<P, unknown>, params: P): number {
+    const { statement, parameters } = this.#prepare(query);
+    return Number(statement.run(...bind(parameters, params)).changes);
+  }
+
+  #prepare<P, R>(query: Query<P, R>): Prepared {
+    const key = query as unknown as Query<never, unknown>;
+    let prepared = this.#prepared.get(key);
+    if (prepared === undefined) {
+      const { sql, parameters } = query.build(sqliteCompiler).compile();
+      prepared = { statement: this.raw.prepare(sql), parameters: parameters as (Placeholder | SQLInputValue)[] };
+      this.#prepared.set(key, prepared);
+    }
+    return prepared;
+  }
+}
+
+function bind(parameters: readonly (Placeholder | SQLInputValue)[], params: unknown): SQLInputValue[] {
+  return parameters.map((parameter) => {
+    if (!(parameter instanceof Placeholder)) return parameter;
+    const value = (params as Record<string, SQLInputValue | undefined>)[parameter.name];
+    if (value === undefined) throw new TypeError(`parameter ${parameter.name} is missing`);
+    return value;
+  });
+}
+
+interface Job {
+  readonly durable: boolean;
+  run(tx: Session): Promise<void>;
+  /** Tells the caller of success. */
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** Opens the database file, making it if needed. Several processes of one host may open it at once. */
+export function openSqlite(path: string, options: { checkpoint: boolean }): Database {
+  return new SqliteDatabase(path, options.checkpoint);
+}
+
+class SqliteDatabase implements Database {
+  readonly #reader: Connection;
+  readonly #writer: Connection;
+  readonly #sync: WalSync;
+  readonly #checkpointer: Worker | undefined;
+  readonly #queue: Job[] = [];
+  #pumping: Promise<void> | undefined;
+
+  constructor(path: string, checkpoint: boolean) {
+    this.#writer = new Connection(path, 5000);
+    this.#writer.raw.exec('CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)');
+    this.#writer.raw.exec('PRAGMA busy_timeout=0');
+    this.#reader = new Connection(path, 5000);
+    this.#reader.raw.exec('PRAGMA query_only=ON');
+    syncDirectory(dirname(path));
+    this.#sync = new WalSync(`${path}-wal`, this.#writer.raw);
+    if (checkpoint) {
+      this.#checkpointer = new Worker(new URL('./checkpointer.ts', import.meta.url), { workerData: path });
+      this.#checkpointer.unref();
+    }
+  }
+
+  all<P, R>(query: Query<P, R>, params: P): MaybePromise<R[]> {
+    return this.#reader.all(query, params);
+  }
+
+  first<P, R>(query: Query<P, R>, params: P): MaybePromise<R | undefined> {
+    return this.#reader.first(query, params);
+  }
+
+  run<P>(query: Query<P, unknown>, params: P): MaybePromise<number> {
+    return this.write(async (tx) => tx.run(query, params));
+  }
+
+  write<T>(work: (tx: Session) => Promise<T>, { durable = true }: WriteOptions = {}): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let value: T;
+      this.#queue.push({
+        durable,
+        run: async (tx) => {
+          value = await work(tx);
+        },
+        resolve: () => resolve(value),
+        reject,
+      });
+      this.#pumping ??= this.#pump().finally(() => {
+        this.#pumping = undefined;
+      });
+    });
+  }
+
+  async migrate(migrations: readonly Migration[]): Promise<void> {
+    const { raw } = this.#writer;
+    await this.#begin();
+    try {
+      const applied = new Set(raw.prepare('SELECT name FROM migration').all().map((row) => row.name));
+      for (const migration of migrations) {
+        if (applied.has(migration.name)) continue;
+        const statements: readonly Compilable[] = migration.up({ db: sqliteCompiler, types: { bytes: 'blob' } });
+        for (const statement of statements) raw.exec(statement.compile().sql);
+        raw.prepare('INSERT INTO migration (name, applied_at) VALUES (?, ?)').run(migration.name, Date.now());
+      }
+      raw.exec('COMMIT');
+    } catch (error) {
+      if (raw.isTransaction) raw.exec('ROLLBACK');
+      throw error;
+    }
+    await this.#sync.flush();
+  }
+
+  async ping(): Promise<void> {
+    this.#reader.raw.prepare('SELECT 1 FROM migration LIMIT 1').get();
+    await this.#sync.healthy();
+  }
+
+  async close(): Promise<void> {
+    await this.#pumping;
+    await this.#sync.close();
+    await this.#checkpointer?.terminate();
+    this.#reader.raw.close();
+    this.#writer.raw.close();
+  }
+
+  /** Runs what waits, up to BATCH callers in one transaction, each in a savepoint of its own. */
+  async #pump(): Promise<void> {
+    await Promise.resolve(); // lets requests of the same turn join
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.splice(0, BATCH);
+      let done: Job[];
+      try {
+        await this.#sync.healthy();
+        await this.#begin();
+        done = await this.#runBatch(batch);
+      } catch (error) {
+        for (const job of batch) job.reject(error);
+        continue;
+      }
+      const waiting = done.filter((job) => job.durable);
+      for (const job of done) if (!job.durable) job.resolve();
+      if (waiting.length > 0) {
+        this.#sync.flush().then(
+          () => waiting.forEach((job) => void job.resolve()),
+          (error: unknown) => waiting.forEach((job) => void job.reject(error)),
+        );
+      }
+    }
+  }
+
+  async #runBatch(batch: readonly Job[]): Promise<Job[]> {
+    const { raw } = this.#writer;
+    const done: Job[] = [];
+    try {
+      for (const job of batch) {
+        raw.exec('SAVEPOINT job');
+        try {
+          await job.run(this.#writer);
+          raw.exec('RELEASE job');
+          done.push(job);
+        } catch (error) {
+          if (!raw.isTransaction) throw error; // SQLite gave up the whole transaction
+          raw.exec('ROLLBACK TO job; RELEASE job');
+          job.reject(error);
+        }
+      }
+      raw.exec('COMMIT');
+      return done;
+    } catch (error) {
+      if (raw.isTransaction) raw.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  /** Takes the write lock; waits for other processes without blocking the event loop. */
+  async #begin(): Promise<void> {
+    const deadline = Date.now() + BUSY_LIMIT_MS;
+    for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
+      try {
+        this.#writer.raw.exec('BEGIN IMMEDIATE');
+        return;
+      } catch (error) {
+        if (((error as { errcode?: number }).errcode ?? 0) % 256 !== BUSY) throw error;
+        if (Date.now() > deadline) throw new AppError('unavailable', 'the database is busy', { cause: error, headers: { 'Retry-After': '1' } });
+        await delay(wait);
+      }
+    }
+  }
+}
+
+const fdatasyncAsync = promisify(fdatasync);
+
+/**
+ * Makes committed transactions durable: one fdatasync of the write-ahead log serves all that wait for it.
+ *
+ * Why this is enough: a commit in WAL mode is its frames in the log, and SQLite (synchronous=NORMAL) syncs log and
+ * database itself around a checkpoint, so a frame is always either in a synced log or in a synced database before it
+ * counts. After a failed sync the kernel may call the lost pages clean, so a later success would lie; the log is then
+ * written again byte for byte under the write lock before anything else is acknowledged.
+ */
+class WalSync {
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #writer: DatabaseSync;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+  #failed = false;
+
+  constructor(path: string, writer: DatabaseSync) {
+    this.#path = path;
+    this.#fd = openSync(path, 'r+');
+    this.#writer = writer;
+  }
+
+  /** Resolves when all that was committed before the call is on disk. */
+  flush(): Promise<void> {
+    if (this.#running === undefined) {
+      this.#running = this.#flushNow().finally(() => {
+        this.#running = undefined;
+      });
+      return this.#running;
+    }
+    this.#next ??= this.#running
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        return this.flush();
+      });
+    return this.#next;
+  }
+
+  async healthy(): Promise<void> {
+    if (this.#failed && !this.#writer.isTransaction) this.#rewrite();
+  }
+
+  async close(): Promise<void> {
+    await (this.#next ?? this.#running)?.catch(() => undefined);
+    closeSync(this.#fd);
+  }
+
+  async #flushNow(): Promise<void> {
+    if (this.#failed) throw new AppError('unavailable', 'the database log cannot be synced', { headers: { 'Retry-After': '2' } });
+    try {
+      await fdatasyncAsync(this.#fd);
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  /** Dirties every page of the log again and syncs it; throws while the disk still fails. */
+  #rewrite(): void {
+    this.#writer.exec('BEGIN IMMEDIATE');
+    try {
+      const chunk = Buffer.alloc(1 << 20);
+      for (let at = 0; ; ) {
+        const length = readSync(this.#fd, chunk, 0, chunk.length, at);
+        if (length === 0) break;
+        writeSync(this.#fd, chunk, 0, length, at);
+        at += length;
+      }
+      fdatasyncSync(this.#fd);
+      syncDirectory(dirname(this.#path));
+      this.#failed = false;
+    } finally {
+      this.#writer.exec('ROLLBACK');
+    }
+  }
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

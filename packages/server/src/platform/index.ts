@@ -1,0 +1,21 @@
+export { type Clock, newId, systemClock } from './clock.ts';
+export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
+export {
+  type Database,
+  type MaybePromise,
+  type Migration,
+  openSqlite,
+  QUERIES,
+  type Query,
+  queriesOf,
+  type Session,
+  sqliteCompiler,
+  type Value,
+} from './database/index.ts';
+export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
+export { createLog, type Log } from './log.ts';
+export { openSecrets, type Secrets } from './secrets.ts';
+export { createMetrics, type Metrics, type Observe } from './metrics.ts';
+export { createRequestOrigin, type RequestOrigin } from './requests.ts';
+export { type Listener, listen } from './listener.ts';
+export { createOperations } from './operations.ts';

@@ -1,0 +1,114 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+/** Of prom-client's own metrics, those whose names Prometheus' linter accepts. */
+const DEFAULTS = ['process_cpu_seconds_total', 'process_resident_memory_bytes', 'process_open_fds', 'process_start_time_seconds'];
+const EVENT_LOOP = ['nodejs_eventloop_lag_seconds', 'nodejs_eventloop_lag_p50_seconds', 'nodejs_eventloop_lag_p99_seconds', 'nodejs_eventloop_lag_max_seconds'];
+
+/** Records seconds, or bytes, without looking labels up. */
+export type Observe = (value: number) => void;
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** Latency of one route class and method; look it up once, observe often. */
+  request(routeClass: string, method: string): Observe;
+  countStatus(routeClass: string, status: number): void;
+  readonly bytesIn: Observe;
+  readonly bytesOut: Observe;
+  /** Time of one kind of work in the blob store or the database. */
+  store(operation: string): Observe;
+  database(operation: string): Observe;
+  readonly transfers: { start(direction: 'upload' | 'download'): void; end(direction: 'upload' | 'download'): void };
+  /** Uploads begun and neither finished nor given up, asked for when metrics are read. */
+  onUploadsOpen(count: () => number | Promise<number>): void;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 10 });
+  for (const { name } of registry.getMetricsAsArray()) {
+    if (!DEFAULTS.includes(name) && !EVENT_LOOP.includes(name)) registry.removeSingleMetric(name);
+  }
+  const registers = [registry];
+  const latency = new Histogram({
+    name: 'entrepot_http_request_duration_seconds',
+    help: 'Time from request head to the last byte handed over, by class of route and method',
+    labelNames: ['class', 'method'],
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
+  const responses = new Counter({
+    name: 'entrepot_http_responses_total',
+    help: 'Responses by class of route and status',
+    labelNames: ['class', 'status'],
+    registers,
+  });
+  const bytes = new Counter({
+    name: 'entrepot_blob_bytes_total',
+    help: 'Bytes of blobs received and sent',
+    labelNames: ['direction'],
+    registers,
+  });
+  const storeTime = new Histogram({
+    name: 'entrepot_store_duration_seconds',
+    help: 'Time of operations in the blob store',
+    labelNames: ['operation'],
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
+  const databaseTime = new Histogram({
+    name: 'entrepot_database_duration_seconds',
+    help: 'Time of database transactions, waiting for the disk included',
+    labelNames: ['operation'],
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
+  const running = new Gauge({
+    name: 'entrepot_transfers_running',
+    help: 'Blob transfers under way',
+    labelNames: ['direction'],
+    registers,
+  });
+  const statuses = new Map<string, Counter.Internal>();
+  return {
+    registry,
+    request(routeClass, method) {
+      const child = latency.labels(routeClass, method);
+      return (seconds) => child.observe(seconds);
+    },
+    countStatus(routeClass, status) {
+      const key = `${routeClass} ${status}`;
+      let child = statuses.get(key);
+      if (child === undefined) {
+        child = responses.labels(routeClass, String(status));
+        statuses.set(key, child);
+      }
+      child.inc();
+    },
+    bytesIn: (count) => bytes.labels('in').inc(count),
+    bytesOut: (count) => bytes.labels('out').inc(count),
+    store(operation) {
+      const child = storeTime.labels(operation);
+      return (seconds) => child.observe(seconds);
+    },
+    database(operation) {
+      const child = databaseTime.labels(operation);
+      return (seconds) => child.observe(seconds);
+    },
+    transfers: {
+      start: (direction) => running.labels(direction).inc(),
+      end: (direction) => running.labels(direction).dec(),
+    },
+    onUploadsOpen(count) {
+      new Gauge({
+        name: 'entrepot_uploads_open',
+        help: 'Upload sessions neither finished nor expired',
+        registers,
+        aggregator: 'first',
+        async collect() {
+          this.set(await count());
+        },
+      });
+    },
+  };
+}

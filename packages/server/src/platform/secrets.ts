@@ -1,0 +1,58 @@
+import { hkdfSync, randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+
+const MASTER_BYTES = 32;
+
+/** Keys of this installation, all derived from one master key in a file that only its owner may read. */
+export interface Secrets {
+  /** A key of 32 bytes for one purpose. */
+  derive(purpose: string): Uint8Array;
+}
+
+/** Opens the master key, making it at the first start. Never overwrites; refuses a file that others may read. */
+export function openSecrets(folder: string): Secrets {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const path = join(folder, 'master.key');
+  const master = readMaster(path) ?? createMaster(folder, path);
+  return { derive: (purpose) => new Uint8Array(hkdfSync('sha256', master, '', `entrepot:${purpose}`, MASTER_BYTES)) };
+}
+
+function readMaster(path: string): Buffer | undefined {
+  try {
+    if ((statSync(path).mode & 0o077) !== 0) throw new Error(`${path} may be read by others; run: chmod 600 ${path}`);
+    const key = readFileSync(path);
+    if (key.length !== MASTER_BYTES) throw new Error(`${path} must hold ${MASTER_BYTES} bytes, it holds ${key.length}`);
+    return key;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function createMaster(folder: string, path: string): Buffer {
+  const temporary = join(folder, `.master.${process.pid}.${randomBytes(4).toString('hex')}`);
+  const fd = openSync(temporary, 'wx', 0o600);
+  try {
+    writeSync(fd, randomBytes(MASTER_BYTES));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  try {
+    linkSync(temporary, path); // fails if another process was first
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    unlinkSync(temporary);
+  }
+  const directory = openSync(folder, 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+  const key = readMaster(path);
+  if (key === undefined) throw new Error(`${path} vanished while it was made`);
+  return key;
+}

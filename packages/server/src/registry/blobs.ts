@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import { parseDigest } from '@entrepot/oci';
+import { LRUCache } from 'lru-cache';
+import { findBlob, findRepository, unlinkBlob } from '../catalog/index.ts';
+import { type BlobReader, sendRange } from '../content/index.ts';
+import { AppError } from '../platform/index.ts';
+import { API_VERSION, answer, type Call } from './http.ts';
+import type { RegistryParts } from './parts.ts';
+import { type ByteRange, parseRanges } from './ranges.ts';
+
+/** Blobs up to this size, configs above all, are kept in memory once read. */
+const SMALL_BYTES = 64 * 1024;
+const CACHE_BYTES = 24 << 20;
+
+/** A blob is data, whatever its bytes say: browsers neither guess its type nor run it. */
+const BLOB_HEADERS = [
+  ...API_VERSION,
+  ...['Content-Type', 'application/octet-stream'],
+  ...['X-Content-Type-Options', 'nosniff'],
+  ...['Content-Disposition', 'attachment'],
+  ...['Content-Security-Policy', "sandbox; default-src 'none'"],
+  ...['Accept-Ranges', 'bytes'],
+];
+
+export interface BlobHandlers {
+  get(call: Call): Promise<void>;
+  remove(call: Call): Promise<void>;
+}
+
+/** end-2 and end-10 of distribution-spec. */
+export function createBlobHandlers({ database, blobs, slabs, metrics, log }: RegistryParts): BlobHandlers {
+  const small = new LRUCache<string, Uint8Array>({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length + 200 });
+  const openTime = metrics.store('open');
+
+  async function get(call: Call): Promise<void> {
+    const { request, response, name, reference: digest } = call;
+    if (!parseDigest(digest)) throw new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest');
+    const repository = await findRepository(database, name);
+    if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
+    const blob = await findBlob(database, repository.id, digest);
+    if (!blob) throw new AppError('blob_unknown', 'blob unknown to the repository');
+    const { size } = blob;
+    const etag = `"${digest}"`;
+    const { range, 'if-range': ifRange, 'if-none-match': ifNoneMatch } = request.headers;
+    if (ifNoneMatch === etag) return answer(response, 304, ['ETag', etag]);
+    const headers = [...BLOB_HEADERS, 'Docker-Content-Digest', digest, 'ETag', etag];
+    if (request.method === 'HEAD') {
+      response.writeHead(200, [...headers, 'Content-Length', String(size)]);
+      response.end();
+      return;
+    }
+    const ranges = ifRange === undefined || ifRange === etag ? parseRanges(range, size) : undefined;
+    if (size <= SMALL_BYTES && ranges === undefined) {
+      const bytes = small.get(digest) ?? (await readSmall(digest, size));
+      response.writeHead(200, [...headers, 'Content-Length', String(size)]);
+      response.end(bytes);
+      metrics.bytesOut(size);
+      return;
+    }
+    const started = performance.now();
+    const reader = await openBlob(digest, size);
+    openTime((performance.now() - started) / 1000);
+    metrics.transfers.start('download');
+    try {
+      const sent = ranges && ranges.length > 1 ? await sendParts(response, reader, headers, ranges) : await sendOne(response, reader, headers, ranges?.[0]);
+      metrics.bytesOut(sent);
+    } catch (error) {
+      if (!response.destroyed) log.error({ err: error, digest }, 'a blob could not be sent whole');
+      response.destroy();
+    } finally {
+      metrics.transfers.end('download');
+      await reader.close();
+    }
+  }
+
+  async function sendOne(response: ServerResponse, reader: BlobReader, headers: readonly string[], range: ByteRange | undefined): Promise<number> {
+    const { start, end } = range ?? { start: 0, end: reader.size - 1 };
+    const length = end - start + 1;
+    const partial = range ? ['Content-Range', `bytes ${start}-${end}/${reader.size}`] : [];
+    response.writeHead(range ? 206 : 200, [...headers, ...partial, 'Content-Length', String(length)]);
+    await sendRange(reader, start, end, response, slabs);
+    response.end();
+    return length;
+  }
+
+  /** Several ranges as `multipart/byteranges` (RFC 9110 section 14.6); podman asks so for zstd:chunked layers. */
+  async function sendParts(response: ServerResponse, reader: BlobReader, headers: readonly string[], ranges: readonly ByteRange[]): Promise<number> {
+    const boundary = randomBytes(16).toString('hex');
+    const heads = ranges.map(
+      ({ start, end }) =>
+        `\r\n--${boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes ${start}-${end}/${reader.size}\r\n\r\n`,
+    );
+    const tail = `\r\n--${boundary}--\r\n`;
+    const content = ranges.reduce((sum, { start, end }) => sum + end - start + 1, 0);
+    const length = content + heads.join('').length + tail.length;
+    const plain = headers.map((value) => (value === 'application/octet-stream' ? `multipart/byteranges; boundary=${boundary}` : value));
+    response.writeHead(206, [...plain, 'Content-Length', String(length)]);
+    for (const [index, { start, end }] of ranges.entries()) {
+      response.write(heads[index]);
+      await sendRange(reader, start, end, response, slabs);
+    }
+    response.end(tail);
+    return content;
+  }
+
+  async function readSmall(digest: string, size: number): Promise<Uint8Array> {
+    const reader = await openBlob(digest, size);
+    try {
+      const bytes = Buffer.allocUnsafeSlow(size);
+      for (let at = 0; at < size; ) {
+        const length = await reader.read(bytes.subarray(at), size - at, at);
+        if (length === 0) throw new Error(`the blob ends at ${at}, before ${size}`);
+        at += length;
+      }
+      small.set(digest, bytes);
+      return bytes;
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async function openBlob(digest: string, size: number): Promise<BlobReader> {
+    const reader = await blobs.open(digest);
+    if (reader?.size === size) return reader;
+    await reader?.close();
+    log.error({ digest, expected: size, found: reader?.size }, 'a stored blob is missing or has a wrong size');
+    throw new AppError('unavailable', 'the blob cannot be read at the moment');
+  }
+
+  async function remove({ response, name, reference: digest }: Call): Promise<void> {
+    if (!parseDigest(digest)) throw new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest');
+    await database.write(async (tx) => {
+      const repository = await findRepository(tx, name);
+      if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
+      await unlinkBlob(tx, repository.id, digest);
+    });
+    answer(response, 202);
+  }
+
+  return { get, remove };
+}

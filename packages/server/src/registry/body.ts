@@ -1,0 +1,33 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AppError } from '../platform/index.ts';
+
+/** Length a request announces; undefined when it comes in chunks of its own. */
+export function contentLength(request: IncomingMessage): number | undefined {
+  const text = request.headers['content-length'];
+  return text === undefined ? undefined : Number(text);
+}
+
+/** Whether bytes will follow the head. */
+export function hasBody(request: IncomingMessage): boolean {
+  return request.headers['transfer-encoding'] !== undefined || (contentLength(request) ?? 0) > 0;
+}
+
+/** Asks a client that waits (`Expect: 100-continue`, RFC 9110 section 10.1.1) for its body; called only once it is wanted. */
+export function wantBody(request: IncomingMessage, response: ServerResponse): void {
+  if (request.headers.expect?.toLowerCase() === '100-continue' && !response.headersSent) response.writeContinue();
+}
+
+/** Reads a small body whole. Throws `manifest_too_large` past the limit, without reading on. */
+export async function readBody(request: IncomingMessage, response: ServerResponse, limit: number): Promise<Buffer> {
+  const tooLarge = () => new AppError('manifest_too_large', `a manifest may have at most ${limit} bytes`);
+  if ((contentLength(request) ?? 0) > limit) throw tooLarge();
+  wantBody(request, response);
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > limit) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
+}

@@ -1,0 +1,178 @@
+import { digestOf, isTag, MEDIA_TYPE, ManifestError, parseDigest, parseManifest, referrersTagSubjectPrefix } from '@entrepot/oci';
+import { LRUCache } from 'lru-cache';
+import {
+  deleteManifest,
+  deleteTag,
+  ensureRepository,
+  findManifest,
+  findManifestByTag,
+  findRepository,
+  findTag,
+  manifestBytes,
+  putManifest,
+  type StoredManifest,
+  subjectWithPrefix,
+} from '../catalog/index.ts';
+import { AppError, type Session } from '../platform/index.ts';
+import { readBody } from './body.ts';
+import { API_VERSION, answer, type Call, warning } from './http.ts';
+import type { RegistryParts } from './parts.ts';
+import { referrersIndex } from './referrers.ts';
+
+const CACHE_BYTES = 24 << 20;
+/** Tags that one PUT may set; the specification asks for at least 10. */
+const MAX_TAGS = 100;
+
+interface Rendered {
+  readonly bytes: Uint8Array;
+  readonly headers: string[];
+}
+
+export interface ManifestHandlers {
+  get(call: Call): Promise<void>;
+  put(call: Call): Promise<void>;
+  remove(call: Call): Promise<void>;
+}
+
+/** end-3, end-7 and end-9 of distribution-spec. */
+export function createManifestHandlers({ database, access, clock, options }: RegistryParts): ManifestHandlers {
+  // Bytes and headers of stored manifests never change under an id, and ids are never used again.
+  const rendered = new LRUCache<number, Rendered>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => bytes.length + 600 });
+
+  async function find({ name, reference }: Call): Promise<StoredManifest | undefined> {
+    const isDigest = reference.includes(':');
+    if (isDigest ? parseDigest(reference) === undefined : !isTag(reference)) {
+      throw isDigest
+        ? new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest')
+        : new AppError('tag_invalid', 'the tag is outside the grammar');
+    }
+    const repository = await findRepository(database, name);
+    if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
+    return isDigest ? findManifest(database, repository.id, reference) : findManifestByTag(database, repository.id, reference);
+  }
+
+  async function load(call: Call): Promise<Rendered> {
+    const stored = await find(call);
+    if (!stored) return await generated(call);
+    const known = rendered.get(stored.id);
+    if (known) return known;
+    const bytes = await manifestBytes(database, stored.id);
+    if (!bytes) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
+    const fresh = render(bytes, stored.digest, stored.mediaType);
+    rendered.set(stored.id, fresh);
+    return fresh;
+  }
+
+  /** A fallback tag nobody pushed, made from the referrers of its digest (distribution-spec, "Referrers tag schema"). */
+  async function generated({ name, reference }: Call): Promise<Rendered> {
+    const prefix = referrersTagSubjectPrefix(reference);
+    const repository = prefix === undefined ? undefined : await findRepository(database, name);
+    const subject = prefix && repository && (await subjectWithPrefix(database, repository.id, prefix));
+    if (!subject || !repository) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
+    const { index } = await referrersIndex(database, { repositoryId: repository.id, subject, artifactType: '', last: '' });
+    const bytes = Buffer.from(JSON.stringify(index));
+    return render(bytes, digestOf(bytes), MEDIA_TYPE.ociIndex);
+  }
+
+  async function get(call: Call): Promise<void> {
+    const { request, response } = call;
+    const { bytes, headers } = await load(call);
+    if (request.headers['if-none-match'] !== undefined && matches(request.headers['if-none-match'], etagOf(headers))) {
+      response.writeHead(304, [...API_VERSION, 'ETag', etagOf(headers)]);
+      response.end();
+      return;
+    }
+    response.writeHead(200, headers);
+    if (request.method === 'HEAD') response.end();
+    else response.end(bytes);
+  }
+
+  async function put(call: Call): Promise<void> {
+    const { request, response, name, reference, identity, actor } = call;
+    const wanted = reference.includes(':') ? parseDigest(reference) : undefined;
+    if (!wanted && reference.includes(':')) throw new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest');
+    const tags = wanted ? [...new Set(call.query.getAll('tag'))] : [reference];
+    if (tags.length > MAX_TAGS) throw new AppError('too_many_tags', `at most ${MAX_TAGS} tags can be set at once`);
+    for (const tag of tags) if (!isTag(tag)) throw new AppError('tag_invalid', 'a tag is outside the grammar');
+
+    const bytes = await readBody(request, response, options.manifestMaxBytes);
+    const digest = digestOf(bytes, wanted?.algorithm ?? 'sha256');
+    if (wanted && digest !== reference) throw new AppError('digest_invalid', `the manifest's digest is ${digest}`);
+    const manifest = parse(bytes, request.headers['content-type']);
+
+    const now = clock.now();
+    await database.write(async (tx) => {
+      const mayCreateProject = access.mayCreateProject(identity.user);
+      const repository = await ensureRepository(tx, name, { by: actor, now, mayCreateProject });
+      if (!wanted) await requireTagState(tx, repository.id, call);
+      const sparse = options.sparseIndexes;
+      await putManifest(tx, { repositoryId: repository.id, digest, bytes, manifest, tags, sparse, by: actor, now });
+    });
+
+    const headers = ['Location', `/v2/${name}/manifests/${digest}`, 'Docker-Content-Digest', digest, 'ETag', `"${digest}"`];
+    if (manifest.subject) headers.push('OCI-Subject', manifest.subject.digest);
+    if (wanted) for (const tag of tags) headers.push('OCI-Tag', tag);
+    if (manifest.mediaType === MEDIA_TYPE.ociArtifact) headers.push(...warning('the OCI artifact manifest is deprecated; use an image manifest'));
+    answer(response, 201, headers);
+  }
+
+  async function remove(call: Call): Promise<void> {
+    const { name, reference, actor } = call;
+    const found = await find(call);
+    if (!found) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
+    await database.write(async (tx) => {
+      const repository = await findRepository(tx, name);
+      if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
+      const now = clock.now();
+      if (reference.includes(':')) return await deleteManifest(tx, repository.id, reference, actor, now);
+      await requireTagState(tx, repository.id, call);
+      await deleteTag(tx, { repositoryId: repository.id, name: reference, by: actor, now });
+    });
+    answer(call.response, 202);
+  }
+
+  return { get, put, remove };
+}
+
+function render(bytes: Uint8Array, digest: string, mediaType: string): Rendered {
+  const headers = [
+    ...API_VERSION,
+    ...['Content-Type', mediaType],
+    ...['Content-Length', String(bytes.length)],
+    ...['Docker-Content-Digest', digest],
+    ...['ETag', `"${digest}"`],
+    ...['X-Content-Type-Options', 'nosniff'],
+  ];
+  return { bytes, headers };
+}
+
+function etagOf(headers: readonly string[]): string {
+  return headers[headers.indexOf('ETag') + 1] ?? '';
+}
+
+function matches(header: string, etag: string): boolean {
+  return header.split(',').some((part) => {
+    const given = part.trim().replace(/^W\//, '');
+    return given === '*' || given === etag;
+  });
+}
+
+/** `If-Match` and `If-None-Match` against the tag as it is now, inside the transaction that changes it (RFC 9110 section 13). */
+async function requireTagState(tx: Session, repositoryId: number, { request, reference }: Call): Promise<void> {
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
+  if (ifMatch === undefined && ifNoneMatch === undefined) return;
+  const current = await findTag(tx, repositoryId, reference);
+  const holds = (header: string) => current !== undefined && matches(header, `"${current}"`);
+  if (ifMatch !== undefined && !holds(ifMatch)) throw new AppError('precondition_failed', 'the tag is not what If-Match says');
+  if (ifNoneMatch !== undefined && holds(ifNoneMatch)) throw new AppError('precondition_failed', 'the tag is what If-None-Match excludes');
+}
+
+function parse(bytes: Uint8Array, contentType: string | undefined) {
+  const mediaType = contentType?.split(';')[0]?.trim();
+  try {
+    return parseManifest(bytes, mediaType === '' ? undefined : mediaType);
+  } catch (error) {
+    if (error instanceof ManifestError) throw new AppError('manifest_invalid', error.message, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,23 @@
+import type { Access } from '../access/index.ts';
+import type { BlobStore, HashThreads, SlabPool } from '../content/index.ts';
+import type { Clock, Database, Log, Metrics, RequestOrigin } from '../platform/index.ts';
+
+export interface RegistryOptions {
+  readonly sparseIndexes: boolean;
+  readonly manifestMaxBytes: number;
+  readonly blobMaxBytes: number;
+}
+
+/** All that the distribution API stands on, handed over by `app.ts`. */
+export interface RegistryParts {
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly access: Access;
+  readonly slabs: SlabPool;
+  readonly hashThreads: HashThreads;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly origin: RequestOrigin;
+  readonly options: RegistryOptions;
+}

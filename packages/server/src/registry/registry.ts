@@ -1,0 +1,144 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Action, Identity } from '../access/index.ts';
+import { AppError, type Observe } from '../platform/index.ts';
+import { createBlobHandlers } from './blobs.ts';
+import { answerError, answerJson, type Call } from './http.ts';
+import { createCatalogHandler, createTagsHandler } from './listing.ts';
+import { createManifestHandlers } from './manifests.ts';
+import type { RegistryParts } from './parts.ts';
+import { parsePath, type Resource, type Target } from './paths.ts';
+import { createReferrersHandler } from './referrers.ts';
+import { createUploadHandlers } from './uploads.ts';
+
+/** What a caller must be allowed to do; `login` asks for any valid credentials. */
+export type Permission = Action | 'catalog' | 'login';
+
+export interface Route {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
+  readonly resource: Resource;
+  readonly permission: Permission;
+  handle(call: Call): Promise<void>;
+}
+
+/** The distribution API as a table: a route that is not here does not exist, and none is without a permission. */
+export function routesOf(parts: RegistryParts): readonly Route[] {
+  const manifests = createManifestHandlers(parts);
+  const blobs = createBlobHandlers(parts);
+  const uploads = createUploadHandlers(parts);
+  const referrers = createReferrersHandler(parts);
+  const tags = createTagsHandler(parts);
+  const catalog = createCatalogHandler(parts);
+  const base = async ({ response }: Call) => answerJson(response, 200, {});
+  return [
+    { method: 'GET', resource: 'base', permission: 'login', handle: base },
+    { method: 'HEAD', resource: 'base', permission: 'login', handle: base },
+    { method: 'GET', resource: 'catalog', permission: 'catalog', handle: catalog },
+    { method: 'GET', resource: 'manifest', permission: 'pull', handle: manifests.get },
+    { method: 'HEAD', resource: 'manifest', permission: 'pull', handle: manifests.get },
+    { method: 'PUT', resource: 'manifest', permission: 'push', handle: manifests.put },
+    { method: 'DELETE', resource: 'manifest', permission: 'delete', handle: manifests.remove },
+    { method: 'GET', resource: 'blob', permission: 'pull', handle: blobs.get },
+    { method: 'HEAD', resource: 'blob', permission: 'pull', handle: blobs.get },
+    { method: 'DELETE', resource: 'blob', permission: 'delete', handle: blobs.remove },
+    { method: 'POST', resource: 'uploads', permission: 'push', handle: uploads.begin },
+    { method: 'PATCH', resource: 'upload', permission: 'push', handle: uploads.append },
+    { method: 'PUT', resource: 'upload', permission: 'push', handle: uploads.finish },
+    { method: 'GET', resource: 'upload', permission: 'push', handle: uploads.status },
+    { method: 'DELETE', resource: 'upload', permission: 'push', handle: uploads.cancel },
+    { method: 'GET', resource: 'tags', permission: 'pull', handle: tags },
+    { method: 'GET', resource: 'referrers', permission: 'pull', handle: referrers },
+  ];
+}
+
+export type RegistryHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+const NO_QUERY = new URLSearchParams();
+/** Name of the service in challenges; the same for every install, as tokens are bound to their install by key. */
+const SERVICE = 'entrepot';
+
+/** Answers everything under /v2. Never rejects. */
+export function createRegistry(parts: RegistryParts): RegistryHandler {
+  const { access, metrics, log, origin } = parts;
+  const routes = new Map<string, Route & { readonly observe: Observe }>();
+  const methods = new Map<Resource, string[]>();
+  for (const route of routesOf(parts)) {
+    routes.set(`${route.method} ${route.resource}`, { ...route, observe: metrics.request(route.resource, route.method) });
+    methods.set(route.resource, [...(methods.get(route.resource) ?? []), route.method]);
+  }
+
+  async function serve(request: IncomingMessage, response: ServerResponse, target: Target, route: Route, query: URLSearchParams): Promise<void> {
+    const identity = await identify(request, target, route);
+    await authorize(request, target, route, identity);
+    const { name, reference } = target;
+    await route.handle({ request, response, name, reference, query, identity, actor: access.actor(identity) });
+  }
+
+  async function identify(request: IncomingMessage, target: Target, route: Route): Promise<Identity> {
+    try {
+      return await access.identify(request.headers.authorization);
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'unauthorized') throw challenge(request, scopeOf(target, route), error, 'invalid_token');
+      throw error;
+    }
+  }
+
+  async function authorize(request: IncomingMessage, target: Target, route: Route, identity: Identity): Promise<void> {
+    const { permission } = route;
+    if (permission === 'login') {
+      if (identity.user || identity.token) return;
+      throw challenge(request, undefined, new AppError('unauthorized', 'authentication required'));
+    }
+    const decision = permission === 'catalog' ? access.decideCatalog(identity) : await access.decide(identity, permission, target.name);
+    if (decision === 'allowed') return;
+    if (decision === 'denied') throw new AppError('denied', 'requested access to the resource is denied');
+    const error = new AppError('unauthorized', 'authentication required');
+    throw challenge(request, scopeOf(target, route), error, identity.token ? 'insufficient_scope' : undefined);
+  }
+
+  /** RFC 6750 section 3 with the scopes of distribution's token specification. */
+  function challenge(request: IncomingMessage, scope: string | undefined, error: AppError, reason?: string): AppError {
+    const fields = [`realm="${origin.baseUrl(request)}/token"`, `service="${SERVICE}"`];
+    if (scope !== undefined) fields.push(`scope="${scope}"`);
+    if (reason !== undefined) fields.push(`error="${reason}"`);
+    return new AppError('unauthorized', error.message, { cause: error.cause, headers: { 'WWW-Authenticate': `Bearer ${fields.join(',')}` } });
+  }
+
+  function fail(request: IncomingMessage, response: ServerResponse, thrown: unknown): AppError {
+    const wanted = thrown instanceof AppError && thrown.code === 'unauthorized' ? (thrown.detail as { scope?: string } | undefined)?.scope : undefined;
+    const error = wanted === undefined ? thrown : challenge(request, wanted, thrown as AppError, 'insufficient_scope');
+    const shown = answerError(request, response, error);
+    if (shown.status >= 500) log.error({ err: shown.cause ?? shown, method: request.method, path: request.url }, 'request failed');
+    return shown;
+  }
+
+  return async (request, response) => {
+    const started = performance.now();
+    const url = request.url ?? '/';
+    const mark = url.indexOf('?');
+    let observe: Observe | undefined;
+    let routeClass = 'none';
+    try {
+      const target = parsePath(mark < 0 ? url : url.slice(0, mark));
+      if (!target) throw new AppError('not_found', 'no such endpoint');
+      routeClass = target.resource;
+      const route = routes.get(`${request.method} ${target.resource}`);
+      if (!route) throw notAllowed(methods.get(target.resource) ?? []);
+      observe = route.observe;
+      await serve(request, response, target, route, mark < 0 ? NO_QUERY : new URLSearchParams(url.slice(mark + 1)));
+    } catch (error) {
+      fail(request, response, error);
+    }
+    observe?.((performance.now() - started) / 1000);
+    metrics.countStatus(routeClass, response.statusCode);
+  };
+}
+
+function notAllowed(methods: readonly string[]): AppError {
+  return new AppError('method_not_allowed', 'the method is not allowed here', { headers: { Allow: methods.join(', ') } });
+}
+
+function scopeOf({ name }: Target, { permission }: Route): string | undefined {
+  if (permission === 'catalog') return 'registry:catalog:*';
+  if (permission === 'login') return undefined;
+  return `repository:${name}:${permission === 'push' ? 'pull,push' : permission}`;
+}
