@@ -1,5 +1,15 @@
 import { isRepositoryName, projectOf } from '@entrepot/oci';
-import { createUser, hashPassword, isRole, isUserName, randomPassword, ROLES, setDisabled, setMember, setPassword } from './access/index.ts';
+import {
+  createUser,
+  hashPassword,
+  isRole,
+  isUserName,
+  ROLES,
+  randomPassword,
+  setDisabled,
+  setMember,
+  setPassword,
+} from './access/index.ts';
 import { openDatabase } from './app.ts';
 import { createProject, setProjectVisibility } from './catalog/index.ts';
 import { type Config, type Session, systemClock } from './platform/index.ts';
@@ -14,7 +24,8 @@ export async function resetPassword(config: Config, name: string): Promise<strin
 
 /** Makes a user with a random password and gives it. Throws if the name is taken or outside the grammar. */
 export async function addUser(config: Config, name: string): Promise<string> {
-  if (!isUserName(name)) throw new Error('a user name has 1 to 63 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit');
+  if (!isUserName(name))
+    throw new Error('a user name has 1 to 63 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit');
   const password = randomPassword();
   const hash = await hashPassword(password);
   const made = await change(config, (tx) => createUser(tx, { name, hash, admin: false, now: systemClock.now() }));
@@ -35,7 +46,8 @@ export async function addProject(config: Config, name: string, isPublic: boolean
 
 export async function setVisibility(config: Config, name: string, visibility: string): Promise<void> {
   if (visibility !== 'public' && visibility !== 'private') throw new Error('visibility is public or private');
-  if (!(await change(config, (tx) => setProjectVisibility(tx, name, visibility === 'public')))) throw new Error(`there is no project ${name}`);
+  if (!(await change(config, (tx) => setProjectVisibility(tx, name, visibility === 'public'))))
+    throw new Error(`there is no project ${name}`);
 }
 
 export async function setProjectMember(config: Config, project: string, user: string, role: string): Promise<void> {

@@ -112,7 +112,12 @@ export async function startApp(config: Config, { shared, leader, collectAll }: R
     { host, port, shared, idleMs: config.idleTimeoutSeconds * 1000 },
   );
 
-  const housekeeping = leader ? setInterval(() => void expireUploads().catch((error: unknown) => log.error({ err: error }, 'expiring uploads failed')), HOUSEKEEPING_MS) : undefined;
+  const housekeeping = leader
+    ? setInterval(
+        () => void expireUploads().catch((error: unknown) => log.error({ err: error }, 'expiring uploads failed')),
+        HOUSEKEEPING_MS,
+      )
+    : undefined;
 
   async function expireUploads(): Promise<void> {
     const before = clock.now() - config.uploadExpiryHours * 3_600_000;

@@ -57,11 +57,13 @@ const insertManifest = query<
 const insertContent = query<{ id: number; bytes: Uint8Array }>()('insertManifestContent', (db, p) =>
   db.insertInto('manifest_content').values({ manifest_id: p('id'), bytes: p('bytes') }),
 );
-const insertReference = query<{ id: number; repositoryId: number; digest: string; kind: 'blob' | 'manifest' }>()('insertReference', (db, p) =>
-  db
-    .insertInto('manifest_reference')
-    .values({ manifest_id: p('id'), repository_id: p('repositoryId'), digest: p('digest'), kind: p('kind') })
-    .onConflict((conflict) => conflict.columns(['manifest_id', 'digest', 'kind']).doNothing()),
+const insertReference = query<{ id: number; repositoryId: number; digest: string; kind: 'blob' | 'manifest' }>()(
+  'insertReference',
+  (db, p) =>
+    db
+      .insertInto('manifest_reference')
+      .values({ manifest_id: p('id'), repository_id: p('repositoryId'), digest: p('digest'), kind: p('kind') })
+      .onConflict((conflict) => conflict.columns(['manifest_id', 'digest', 'kind']).doNothing()),
 );
 const deleteReferences = query<{ id: number }>()('deleteReferences', (db, p) =>
   db.deleteFrom('manifest_reference').where('manifest_id', '=', p('id')),

@@ -41,12 +41,7 @@ const insertRepository = query<{ projectId: number; name: string; now: number }>
     .onConflict((conflict) => conflict.column('name').doNothing()),
 );
 const listProjects = query<{ last: string; limit: number }>()('listProjects', (db, p) =>
-  db
-    .selectFrom('project')
-    .select(['id', 'name', 'public'])
-    .where('name', '>', p('last'))
-    .orderBy('name')
-    .limit(p('limit')),
+  db.selectFrom('project').select(['id', 'name', 'public']).where('name', '>', p('last')).orderBy('name').limit(p('limit')),
 );
 const listRepositories = query<{ last: string; limit: number }>()('listRepositories', (db, p) =>
   db

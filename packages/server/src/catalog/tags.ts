@@ -11,13 +11,11 @@ const upsertTag = query<{ repositoryId: number; name: string; digest: string; no
     .insertInto('tag')
     .values({ repository_id: p('repositoryId'), name: p('name'), digest: p('digest'), updated_at: p('now'), updated_by: p('by') })
     .onConflict((conflict) =>
-      conflict
-        .columns(['repository_id', 'name'])
-        .doUpdateSet((eb) => ({
-          digest: eb.ref('excluded.digest'),
-          updated_at: eb.ref('excluded.updated_at'),
-          updated_by: eb.ref('excluded.updated_by'),
-        })),
+      conflict.columns(['repository_id', 'name']).doUpdateSet((eb) => ({
+        digest: eb.ref('excluded.digest'),
+        updated_at: eb.ref('excluded.updated_at'),
+        updated_by: eb.ref('excluded.updated_by'),
+      })),
     ),
 );
 const removeTag = query<{ repositoryId: number; name: string }>()('removeTag', (db, p) =>

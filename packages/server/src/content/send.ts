@@ -45,4 +45,3 @@ function writeSlab(target: Writable, slab: Uint8Array, length: number, pool: Sla
     });
   });
 }
-

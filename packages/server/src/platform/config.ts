@@ -50,10 +50,18 @@ export const ConfigSchema = Type.Object({
     default: 2 ** 40,
     description: 'largest blob accepted, in bytes',
   }),
-  uploadExpiryHours: Type.Integer({ minimum: 1, maximum: 8760, default: 24, description: 'an upload nobody continued for so long is removed' }),
+  uploadExpiryHours: Type.Integer({
+    minimum: 1,
+    maximum: 8760,
+    default: 24,
+    description: 'an upload nobody continued for so long is removed',
+  }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
-  metricsPublic: Type.Boolean({ default: false, description: 'answer /metrics to any address; otherwise to loopback and trusted proxies only' }),
+  metricsPublic: Type.Boolean({
+    default: false,
+    description: 'answer /metrics to any address; otherwise to loopback and trusted proxies only',
+  }),
 });
 
 export type Config = Static<typeof ConfigSchema>;
@@ -162,7 +170,8 @@ function valueProblem(key: string, value: unknown): string | undefined {
     case 'boolean':
       return typeof value === 'boolean' ? undefined : `${key} is ${shown}; allowed: true or false`;
     case 'integer': {
-      const inside = Number.isSafeInteger(value) && (value as number) >= (schema.minimum ?? 0) && (value as number) <= (schema.maximum ?? 0);
+      const inside =
+        Number.isSafeInteger(value) && (value as number) >= (schema.minimum ?? 0) && (value as number) <= (schema.maximum ?? 0);
       return inside ? undefined : `${key} is ${shown}; allowed: a whole number from ${schema.minimum} to ${schema.maximum}`;
     }
     default: {

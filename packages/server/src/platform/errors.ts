@@ -79,8 +79,17 @@ export function toAppError(error: unknown): AppError {
   if ((code !== undefined && OUT_OF_SPACE.has(code)) || primary === SQLITE_FULL) {
     return new AppError('storage_full', 'the registry has no space left; nothing was stored', { cause: error, headers: RETRY });
   }
-  if (code === 'EIO' || code === 'EROFS' || code === 'EMFILE' || code === 'ENFILE' || (primary !== undefined && SQLITE_UNAVAILABLE.has(primary))) {
-    return new AppError('unavailable', 'the registry cannot reach its storage at the moment; nothing was stored', { cause: error, headers: RETRY });
+  if (
+    code === 'EIO' ||
+    code === 'EROFS' ||
+    code === 'EMFILE' ||
+    code === 'ENFILE' ||
+    (primary !== undefined && SQLITE_UNAVAILABLE.has(primary))
+  ) {
+    return new AppError('unavailable', 'the registry cannot reach its storage at the moment; nothing was stored', {
+      cause: error,
+      headers: RETRY,
+    });
   }
   return new AppError('internal', 'the registry met an unexpected condition', { cause: error });
 }

@@ -13,9 +13,9 @@ export {
   type Value,
 } from './database/index.ts';
 export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
-export { createLog, type Log } from './log.ts';
-export { openSecrets, type Secrets } from './secrets.ts';
-export { createMetrics, type Metrics, type Observe } from './metrics.ts';
-export { createRequestOrigin, type RequestOrigin } from './requests.ts';
 export { type Listener, listen } from './listener.ts';
+export { createLog, type Log } from './log.ts';
+export { createMetrics, type Metrics, type Observe } from './metrics.ts';
 export { createOperations } from './operations.ts';
+export { createRequestOrigin, type RequestOrigin } from './requests.ts';
+export { openSecrets, type Secrets } from './secrets.ts';

@@ -26,7 +26,14 @@ const HEADERS_MS = 30_000;
 /** Opens the port. Slow but steady transfers are never cut: there is no limit on a whole request, only on silence. */
 export async function listen(handler: RequestHandler, { host, port, shared, idleMs }: Options): Promise<Listener> {
   const server = createServer(
-    { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_MS, requestTimeout: 0, noDelay: true, keepAlive: true, insecureHTTPParser: false },
+    {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: HEADERS_MS,
+      requestTimeout: 0,
+      noDelay: true,
+      keepAlive: true,
+      insecureHTTPParser: false,
+    },
     handler,
   );
   // Handlers ask for the body themselves once they want it, so that a refused upload is never sent.

@@ -63,7 +63,10 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
     openTime((performance.now() - started) / 1000);
     metrics.transfers.start('download');
     try {
-      const sent = ranges && ranges.length > 1 ? await sendParts(response, reader, headers, ranges) : await sendOne(response, reader, headers, ranges?.[0]);
+      const sent =
+        ranges && ranges.length > 1
+          ? await sendParts(response, reader, headers, ranges)
+          : await sendOne(response, reader, headers, ranges?.[0]);
       metrics.bytesOut(sent);
     } catch (error) {
       if (!response.destroyed) log.error({ err: error, digest }, 'a blob could not be sent whole');
@@ -74,7 +77,12 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
     }
   }
 
-  async function sendOne(response: ServerResponse, reader: BlobReader, headers: readonly string[], range: ByteRange | undefined): Promise<number> {
+  async function sendOne(
+    response: ServerResponse,
+    reader: BlobReader,
+    headers: readonly string[],
+    range: ByteRange | undefined,
+  ): Promise<number> {
     const { start, end } = range ?? { start: 0, end: reader.size - 1 };
     const length = end - start + 1;
     const partial = range ? ['Content-Range', `bytes ${start}-${end}/${reader.size}`] : [];
@@ -85,7 +93,12 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
   }
 
   /** Several ranges as `multipart/byteranges` (RFC 9110 section 14.6); podman asks so for zstd:chunked layers. */
-  async function sendParts(response: ServerResponse, reader: BlobReader, headers: readonly string[], ranges: readonly ByteRange[]): Promise<number> {
+  async function sendParts(
+    response: ServerResponse,
+    reader: BlobReader,
+    headers: readonly string[],
+    ranges: readonly ByteRange[],
+  ): Promise<number> {
     const boundary = randomBytes(16).toString('hex');
     const heads = ranges.map(
       ({ start, end }) =>

@@ -1,4 +1,4 @@
-import { digestOf, isTag, MEDIA_TYPE, ManifestError, parseDigest, parseManifest, referrersTagSubjectPrefix } from '@entrepot/oci';
+import { digestOf, isTag, ManifestError, MEDIA_TYPE, parseDigest, parseManifest, referrersTagSubjectPrefix } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
 import {
   deleteManifest,
@@ -112,7 +112,8 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
     const headers = ['Location', `/v2/${name}/manifests/${digest}`, 'Docker-Content-Digest', digest, 'ETag', `"${digest}"`];
     if (manifest.subject) headers.push('OCI-Subject', manifest.subject.digest);
     if (wanted) for (const tag of tags) headers.push('OCI-Tag', tag);
-    if (manifest.mediaType === MEDIA_TYPE.ociArtifact) headers.push(...warning('the OCI artifact manifest is deprecated; use an image manifest'));
+    if (manifest.mediaType === MEDIA_TYPE.ociArtifact)
+      headers.push(...warning('the OCI artifact manifest is deprecated; use an image manifest'));
     answer(response, 201, headers);
   }
 

@@ -66,7 +66,13 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     methods.set(route.resource, [...(methods.get(route.resource) ?? []), route.method]);
   }
 
-  async function serve(request: IncomingMessage, response: ServerResponse, target: Target, route: Route, query: URLSearchParams): Promise<void> {
+  async function serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    target: Target,
+    route: Route,
+    query: URLSearchParams,
+  ): Promise<void> {
     const identity = await identify(request, target, route);
     await authorize(request, target, route, identity);
     const { name, reference } = target;
@@ -77,7 +83,8 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     try {
       return await access.identify(request.headers.authorization);
     } catch (error) {
-      if (error instanceof AppError && error.code === 'unauthorized') throw challenge(request, scopeOf(target, route), error, 'invalid_token');
+      if (error instanceof AppError && error.code === 'unauthorized')
+        throw challenge(request, scopeOf(target, route), error, 'invalid_token');
       throw error;
     }
   }
@@ -100,11 +107,15 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     const fields = [`realm="${origin.baseUrl(request)}/token"`, `service="${SERVICE}"`];
     if (scope !== undefined) fields.push(`scope="${scope}"`);
     if (reason !== undefined) fields.push(`error="${reason}"`);
-    return new AppError('unauthorized', error.message, { cause: error.cause, headers: { 'WWW-Authenticate': `Bearer ${fields.join(',')}` } });
+    return new AppError('unauthorized', error.message, {
+      cause: error.cause,
+      headers: { 'WWW-Authenticate': `Bearer ${fields.join(',')}` },
+    });
   }
 
   function fail(request: IncomingMessage, response: ServerResponse, thrown: unknown): AppError {
-    const wanted = thrown instanceof AppError && thrown.code === 'unauthorized' ? (thrown.detail as { scope?: string } | undefined)?.scope : undefined;
+    const wanted =
+      thrown instanceof AppError && thrown.code === 'unauthorized' ? (thrown.detail as { scope?: string } | undefined)?.scope : undefined;
     const error = wanted === undefined ? thrown : challenge(request, wanted, thrown as AppError, 'insufficient_scope');
     const shown = answerError(request, response, error);
     if (shown.status >= 500) log.error({ err: shown.cause ?? shown, method: request.method, path: request.url }, 'request failed');

@@ -55,7 +55,11 @@ export interface UploadHandlers {
 /** end-4, 5, 6, 11, 13 and 14 of distribution-spec. */
 export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   const { database, blobs, access, slabs, hashThreads, clock, metrics, options } = parts;
-  const hashes = new LRUCache<string, RunningHash>({ max: KEPT_HASHES, ttl: 3_600_000, dispose: ({ hash }, _, why) => why !== 'set' && why !== 'delete' && hash.dispose() });
+  const hashes = new LRUCache<string, RunningHash>({
+    max: KEPT_HASHES,
+    ttl: 3_600_000,
+    dispose: ({ hash }, _, why) => why !== 'set' && why !== 'delete' && hash.dispose(),
+  });
   /** Requests of this process that write at the moment; a client that comes again takes over from its cut connection. */
   const writing = new Map<string, { request: IncomingMessage; done: Promise<void> }>();
   const commitTime = metrics.store('commit');
@@ -157,7 +161,8 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       hashes.delete(id);
       if (running && !usable) running.hash.dispose();
       try {
-        if (hasBody(request)) bytes += await take(call, { id, position: bytes, hash: usable, fence: hold.fence, expected: contentLength(request) });
+        if (hasBody(request))
+          bytes += await take(call, { id, position: bytes, hash: usable, fence: hold.fence, expected: contentLength(request) });
         requireDigest(await digestOfUpload(hold.session, bytes, parsed.algorithm, usable, hasBody(request)), digest);
       } finally {
         usable?.dispose();
@@ -291,7 +296,11 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     }
   }
 
-  function hashFor(session: UploadSession, bytes: number, expected: number | undefined): { hash: StreamHash | undefined; resumed: boolean } {
+  function hashFor(
+    session: UploadSession,
+    bytes: number,
+    expected: number | undefined,
+  ): { hash: StreamHash | undefined; resumed: boolean } {
     const running = hashes.get(session.id);
     if (running?.bytes === bytes) {
       hashes.delete(session.id);
@@ -341,7 +350,15 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const writer = await blobs.openUpload(id, { fence });
     metrics.transfers.start('upload');
     try {
-      const { bytes, interrupted } = await receive({ source: request as AsyncIterable<Buffer>, writer, position, hash, pool: slabs, limit, onTooMany });
+      const { bytes, interrupted } = await receive({
+        source: request as AsyncIterable<Buffer>,
+        writer,
+        position,
+        hash,
+        pool: slabs,
+        limit,
+        onTooMany,
+      });
       metrics.bytesIn(bytes);
       if (interrupted instanceof AppError) throw interrupted;
       if (interrupted !== undefined) throw new AppError('upload_invalid', 'the connection broke off', { cause: interrupted });

@@ -37,7 +37,9 @@ class Connection implements Session {
   constructor(path: string, busyTimeout: number) {
     this.raw = new DatabaseSync(path, { timeout: busyTimeout });
     // NORMAL: the log is synced by WalSync, once for all transactions that wait, off the event loop.
-    this.raw.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA cache_size=-8000');
+    this.raw.exec(
+      'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA cache_size=-8000',
+    );
   }
 
   all<P, R>(query: Query<P, R>, params: P): R[] {
@@ -144,7 +146,12 @@ class SqliteDatabase implements Database {
     const { raw } = this.#writer;
     await this.#begin();
     try {
-      const applied = new Set(raw.prepare('SELECT name FROM migration').all().map((row) => row.name));
+      const applied = new Set(
+        raw
+          .prepare('SELECT name FROM migration')
+          .all()
+          .map((row) => row.name),
+      );
       for (const migration of migrations) {
         if (applied.has(migration.name)) continue;
         const statements: readonly Compilable[] = migration.up({ db: sqliteCompiler, types: { bytes: 'blob' } });
@@ -230,7 +237,8 @@ class SqliteDatabase implements Database {
         return;
       } catch (error) {
         if (((error as { errcode?: number }).errcode ?? 0) % 256 !== BUSY) throw error;
-        if (Date.now() > deadline) throw new AppError('unavailable', 'the database is busy', { cause: error, headers: { 'Retry-After': '1' } });
+        if (Date.now() > deadline)
+          throw new AppError('unavailable', 'the database is busy', { cause: error, headers: { 'Retry-After': '1' } });
         await delay(wait);
       }
     }

@@ -1,0 +1,86 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ENTREPOT = fileURLToPath(new URL('../../packages/cli/bin/entrepot.js', import.meta.url));
+
+export const ADMIN = { user: 'admin', password: 'correct-horse-battery-staple' };
+
+/** A running registry of its own process, as an operator starts it. */
+export interface TestServer {
+  readonly address: string;
+  readonly url: string;
+  readonly dataDir: string;
+  readonly process: ChildProcess;
+  /** All that it printed so far. */
+  output(): string;
+  /** Ends it with a signal and gives its exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+  /** Runs an `entrepot` command on its data directory and gives what it printed. */
+  command(...words: string[]): Promise<string>;
+}
+
+export interface ServerOptions {
+  readonly dataDir?: string;
+  readonly options?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Program and arguments in front of `node`, for example strace. */
+  readonly wrapper?: readonly string[];
+}
+
+/** A folder that is removed when the test process ends. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'entrepot-test-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Starts `entrepot serve` on a free port and resolves when it is ready. */
+export async function startServer({
+  dataDir = temporaryFolder(),
+  options = {},
+  env = {},
+  wrapper = [],
+}: ServerOptions = {}): Promise<TestServer> {
+  const flags = Object.entries({ listen: '127.0.0.1:0', data: dataDir, ...options }).flatMap(([key, value]) => [`--${key}`, value]);
+  const [program = process.execPath, ...words] = [...wrapper, process.execPath, ENTREPOT, 'serve', ...flags];
+  const child = spawn(program, words, {
+    env: { ...process.env, ENTREPOT_ADMIN_PASSWORD: ADMIN.password, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let printed = '';
+  const address = await new Promise<string>((resolve, reject) => {
+    const take = (chunk: Buffer) => {
+      printed += chunk.toString();
+      const match = /ready at http:\/\/(\S+)/.exec(printed);
+      if (match?.[1]) resolve(match[1]);
+    };
+    child.stdout.on('data', take);
+    child.stderr.on('data', take);
+    child.once('error', reject);
+    child.once('exit', (code, signal) => reject(new Error(`the server ended (${code ?? signal}) before it was ready:\n${printed}`)));
+  });
+  return {
+    address,
+    url: `http://${address}`,
+    dataDir,
+    process: child,
+    output: () => printed,
+    stop: (signal = 'SIGTERM') =>
+      new Promise((resolve) => {
+        if (child.exitCode !== null || child.signalCode !== null) return resolve(child.exitCode);
+        child.once('exit', (code) => resolve(code));
+        child.kill(signal);
+      }),
+    command: (...words) =>
+      new Promise((resolve, reject) => {
+        const run = spawn(process.execPath, [ENTREPOT, ...words, '--data', dataDir], { stdio: ['ignore', 'pipe', 'pipe'] });
+        let text = '';
+        run.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        run.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        run.once('exit', (code) => (code === 0 ? resolve(text.trim()) : reject(new Error(text))));
+      }),
+  };
+}
