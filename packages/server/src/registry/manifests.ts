@@ -20,11 +20,14 @@ import type { RegistryParts } from './parts.ts';
 import { referrersIndex } from './referrers.ts';
 
 const CACHE_BYTES = 24 << 20;
+const TEXT_BYTES = 16 * 1024;
 /** Tags that one PUT may set; the specification asks for at least 10. */
 const MAX_TAGS = 100;
 
 interface Rendered {
   readonly bytes: Uint8Array;
+  /** The same bytes as a string of one character each where they are few: node sends it in one piece with the head. */
+  readonly text: string | undefined;
   readonly headers: string[];
 }
 
@@ -37,7 +40,7 @@ export interface ManifestHandlers {
 /** end-3, end-7 and end-9 of distribution-spec. */
 export function createManifestHandlers({ database, access, clock, options }: RegistryParts): ManifestHandlers {
   // Bytes and headers of stored manifests never change under an id, and ids are never used again.
-  const rendered = new LRUCache<number, Rendered>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => bytes.length + 600 });
+  const rendered = new LRUCache<number, Rendered>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => 2 * bytes.length + 600 });
 
   async function find({ name, reference }: Call): Promise<StoredManifest | undefined> {
     const isDigest = reference.includes(':');
@@ -76,7 +79,7 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
 
   async function get(call: Call): Promise<void> {
     const { request, response } = call;
-    const { bytes, headers } = await load(call);
+    const { bytes, text, headers } = await load(call);
     if (request.headers['if-none-match'] !== undefined && matches(request.headers['if-none-match'], etagOf(headers))) {
       response.writeHead(304, [...API_VERSION, 'ETag', etagOf(headers)]);
       response.end();
@@ -84,7 +87,7 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
     }
     response.writeHead(200, headers);
     if (request.method === 'HEAD') response.end();
-    else response.end(bytes);
+    else response.end(text ?? bytes, 'latin1');
   }
 
   async function put(call: Call): Promise<void> {
@@ -144,7 +147,8 @@ function render(bytes: Uint8Array, digest: string, mediaType: string): Rendered 
     ...['ETag', `"${digest}"`],
     ...['X-Content-Type-Options', 'nosniff'],
   ];
-  return { bytes, headers };
+  const text = bytes.length <= TEXT_BYTES ? Buffer.from(bytes).toString('latin1') : undefined;
+  return { bytes, text, headers };
 }
 
 function etagOf(headers: readonly string[]): string {

@@ -8,6 +8,7 @@ import { type Compilable, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector
 import { AppError } from '../errors.ts';
 import type { Database, MaybePromise, Migration, Session, WriteOptions } from './database.ts';
 import { Placeholder, type Query } from './query.ts';
+import { RowCache } from './row-cache.ts';
 
 /** Builds and compiles statements; never executes any. */
 export const sqliteCompiler = new Kysely<never>({
@@ -95,6 +96,7 @@ class SqliteDatabase implements Database {
   readonly #reader: Connection;
   readonly #writer: Connection;
   readonly #sync: WalSync;
+  readonly #rows: RowCache;
   readonly #checkpointer: Worker | undefined;
   readonly #queue: Job[] = [];
   #pumping: Promise<void> | undefined;
@@ -107,6 +109,7 @@ class SqliteDatabase implements Database {
     this.#reader.raw.exec('PRAGMA query_only=ON');
     syncDirectory(dirname(path));
     this.#sync = new WalSync(`${path}-wal`, this.#writer.raw);
+    this.#rows = new RowCache(`${path}-shm`);
     if (checkpoint) {
       this.#checkpointer = new Worker(new URL('./checkpointer.ts', import.meta.url), { workerData: path });
       this.#checkpointer.unref();
@@ -118,7 +121,7 @@ class SqliteDatabase implements Database {
   }
 
   first<P, R>(query: Query<P, R>, params: P): MaybePromise<R | undefined> {
-    return this.#reader.first(query, params);
+    return this.#rows.first(query, params, () => this.#reader.first(query, params));
   }
 
   run<P>(query: Query<P, unknown>, params: P): MaybePromise<number> {
