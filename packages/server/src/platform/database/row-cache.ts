@@ -1,4 +1,4 @@
-import { openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import type { Query } from './query.ts';
 
 /** Rows kept before all are dropped. */
@@ -42,6 +42,10 @@ export class RowCache {
     if (++this.#count > MAX_ROWS) this.#clear();
     else if (row === undefined || !holdsBytes(row)) rows.set(key, row ?? NONE);
     return row;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
   }
 
   #revalidate(): void {

@@ -3,9 +3,9 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { Worker } from 'node:worker_threads';
 import { type Compilable, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely';
 import { AppError } from '../errors.ts';
+import { Checkpointer } from './checkpointer.ts';
 import type { Database, MaybePromise, Migration, Session, WriteOptions } from './database.ts';
 import { Placeholder, type Query } from './query.ts';
 import { RowCache } from './row-cache.ts';
@@ -97,7 +97,7 @@ class SqliteDatabase implements Database {
   readonly #writer: Connection;
   readonly #sync: WalSync;
   readonly #rows: RowCache;
-  readonly #checkpointer: Worker | undefined;
+  readonly #checkpointer: Checkpointer | undefined;
   readonly #queue: Job[] = [];
   #pumping: Promise<void> | undefined;
 
@@ -110,10 +110,7 @@ class SqliteDatabase implements Database {
     syncDirectory(dirname(path));
     this.#sync = new WalSync(`${path}-wal`, this.#writer.raw);
     this.#rows = new RowCache(`${path}-shm`);
-    if (checkpoint) {
-      this.#checkpointer = new Worker(new URL('./checkpointer.ts', import.meta.url), { workerData: path });
-      this.#checkpointer.unref();
-    }
+    if (checkpoint) this.#checkpointer = new Checkpointer(path);
   }
 
   all<P, R>(query: Query<P, R>, params: P): MaybePromise<R[]> {
@@ -177,7 +174,8 @@ class SqliteDatabase implements Database {
   async close(): Promise<void> {
     await this.#pumping;
     await this.#sync.close();
-    await this.#checkpointer?.terminate();
+    await this.#checkpointer?.close();
+    this.#rows.close();
     this.#reader.raw.close();
     this.#writer.raw.close();
   }
