@@ -3,9 +3,14 @@ import { parentPort } from 'node:worker_threads';
 import type { HashReply, HashRequest } from './hashing.ts';
 
 const hashes = new Map<number, Hash>();
+const slabs = new Map<number, Uint8Array>();
 const reply = (message: HashReply) => parentPort?.postMessage(message);
 
 parentPort?.on('message', (request: HashRequest) => {
+  if (request.op === 'slab') {
+    slabs.set(request.slab, request.bytes);
+    return;
+  }
   const { id } = request;
   if (request.op === 'begin') {
     hashes.set(id, createHash(request.algorithm));
@@ -18,7 +23,9 @@ parentPort?.on('message', (request: HashRequest) => {
   const hash = hashes.get(id);
   if (hash === undefined) throw new Error('a hash was used after its end');
   if (request.op === 'update') {
-    hash.update(request.bytes.subarray(0, request.length));
+    const bytes = typeof request.bytes === 'number' ? slabs.get(request.bytes) : request.bytes;
+    if (bytes === undefined) throw new Error('a slab was used before it was sent');
+    hash.update(bytes.subarray(0, request.length));
     reply({ id });
   } else {
     reply({ id, digest: hash.copy().digest('hex') });

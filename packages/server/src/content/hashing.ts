@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { DigestAlgorithm } from '@entrepot/oci';
+import { SLAB_BYTES } from './slabs.ts';
 
 /** A digest that grows as bytes arrive. Calls are made one after the other. */
 export interface StreamHash {
@@ -16,7 +17,8 @@ export interface StreamHash {
 /** What threads and hashers tell each other. */
 export type HashRequest =
   | { readonly op: 'begin'; readonly id: number; readonly algorithm: DigestAlgorithm }
-  | { readonly op: 'update'; readonly id: number; readonly bytes: Uint8Array; readonly length: number }
+  | { readonly op: 'slab'; readonly slab: number; readonly bytes: Uint8Array }
+  | { readonly op: 'update'; readonly id: number; readonly bytes: Uint8Array | number; readonly length: number }
   | { readonly op: 'digest'; readonly id: number }
   | { readonly op: 'dispose'; readonly id: number };
 export type HashReply = { readonly id: number; readonly digest?: string };
@@ -39,6 +41,8 @@ export class HashThreads {
   readonly #count: number;
   readonly #threads: Worker[] = [];
   readonly #pending = new Map<number, { resolve: (digest: string) => void; reject: (error: Error) => void }>();
+  /** Large slabs, which are few and live as long as the process, and the threads that know them by number. */
+  readonly #slabs = new Map<Uint8Array, { number: number; known: Set<Worker> }>();
   #nextId = 1;
 
   constructor(count: number) {
@@ -57,7 +61,7 @@ export class HashThreads {
     return {
       algorithm,
       update: async (bytes, length) => {
-        await ask({ op: 'update', id, bytes, length });
+        await ask({ op: 'update', id, bytes: this.#shareOnce(thread, bytes), length });
       },
       digest: async () => `${algorithm}:${await ask({ op: 'digest', id })}`,
       dispose: () => thread.postMessage({ op: 'dispose', id } satisfies HashRequest),
@@ -66,6 +70,21 @@ export class HashThreads {
 
   async close(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.terminate()));
+  }
+
+  /** Sending shared memory anew each time would make both sides collect garbage all the time: a slab is sent once. */
+  #shareOnce(thread: Worker, bytes: Uint8Array): Uint8Array | number {
+    if (bytes.length !== SLAB_BYTES) return bytes;
+    let slab = this.#slabs.get(bytes);
+    if (slab === undefined) {
+      slab = { number: this.#slabs.size, known: new Set() };
+      this.#slabs.set(bytes, slab);
+    }
+    if (!slab.known.has(thread)) {
+      slab.known.add(thread);
+      thread.postMessage({ op: 'slab', slab: slab.number, bytes } satisfies HashRequest);
+    }
+    return slab.number;
   }
 
   #thread(id: number): Worker {
