@@ -4,11 +4,8 @@ import { checkInvariants } from '../harness/invariants.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 import { Ledger } from './ledger.ts';
 import { newMaterial, pushImage } from './scenario.ts';
-import { attach, describeTraced, knownCalls, threadsOf } from './strace.ts';
+import { attach, describeTraced, knownCalls, next, threadsOf } from './strace.ts';
 
-/** Every single call instead of every one at first and then larger strides. */
-const FULL = process.env.ENTREPOT_SWEEP === 'full';
-delete process.env.ENTREPOT_SWEEP; // the server takes variables of this prefix for options
 // strace counts calls in each thread: with one thread for files their number says where in the push it strikes.
 const env = { UV_THREADPOOL_SIZE: '1' };
 
@@ -37,7 +34,7 @@ async function sweep(thread: 'main' | 'pool', names: readonly string[]): Promise
   try {
     let kills = 0;
     const ledger = new Ledger();
-    for (let n = 1; ; n = next(n)) {
+    for (let n = 1; ; n = next(n, 3)) {
       const material = newMaterial();
       if (
         !(await killedAt(server, thread, `inject=${calls}:signal=KILL:when=${n}`, () =>
@@ -85,8 +82,4 @@ async function killedAt(server: TestServer, thread: 'main' | 'pool', inject: str
   }
   await tracer.detach();
   return failure !== undefined || server.process.signalCode === 'SIGKILL';
-}
-
-function next(n: number): number {
-  return FULL ? n + 1 : n + Math.max(1, Math.floor(n / 3));
 }

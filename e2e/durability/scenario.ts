@@ -67,7 +67,7 @@ export async function pushImage(client: Client, ledger: Ledger, material: Materi
   await ledger.change('manifest', name, sha256(first), null, () => remove(sha256(first)));
 }
 
-async function putManifest(client: Client, ledger: Ledger, name: string, tag: string, bytes: Buffer): Promise<void> {
+export async function putManifest(client: Client, ledger: Ledger, name: string, tag: string, bytes: Buffer): Promise<void> {
   const headers = { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' };
   await ledger.change('manifest', name, sha256(bytes), bytes, () =>
     ledger.change('tag', name, tag, bytes, () => must(client, [201], 'PUT', `/v2/${name}/manifests/${tag}`, { headers, body: bytes })),

@@ -12,6 +12,15 @@ export interface Tracer {
   detach(): Promise<void>;
 }
 
+/** `ENTREPOT_SWEEP=full`: strike at every single call, instead of at the first ones and then in growing strides. */
+const FULL = process.env.ENTREPOT_SWEEP === 'full';
+delete process.env.ENTREPOT_SWEEP; // the server takes variables of this prefix for options
+
+/** The number of the call to strike at after number `n`; strides grow to one `part` of it. */
+export function next(n: number, part: number): number {
+  return FULL ? n + 1 : n + Math.max(1, Math.floor(n / part));
+}
+
 let traces = 0;
 let folder: string | undefined;
 
