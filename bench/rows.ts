@@ -61,7 +61,8 @@ export const ROWS: readonly Row[] = [
   images(64, 'patch', 5),
   images(1024, 'put', 3),
   images(1024, 'patch', 3),
-  mixed(),
+  mixed(undefined),
+  mixed(100),
   {
     name: 'start',
     goals: [
@@ -146,10 +147,10 @@ function images(kib: number, style: UploadStyle, atLeast: number): Row {
   };
 }
 
-/** Manifests while four connections pull and one pushes large blobs, as fast as the server lets them. */
-function mixed(): Row {
+/** Manifests while four connections pull and one pushes large blobs, as fast as the server lets them or at so many MB/s each. */
+function mixed(pace: number | undefined): Row {
   return {
-    name: 'manifest GET while 4 pull, 1 pushes',
+    name: `manifest GET while 4 pull, 1 pushes ${pace ? `at ${pace} MB/s` : 'at full speed'}`,
     goals: [
       { measure: 'requests/s', peer: PEER, atLeast: 15 },
       { measure: 'p99 ms', peer: PEER, atMost: 0.1 },
@@ -158,7 +159,15 @@ function mixed(): Row {
     prepare: (server) => fill(server, LARGE),
     async measure(server, { tag, path, blob }) {
       const origin = await originOf(server, REPOSITORY);
-      const large = { kind: 'background', repository: REPOSITORY, path, size: blob.size, downloads: 4, uploads: 1 } as const;
+      const large = {
+        kind: 'background',
+        repository: REPOSITORY,
+        path,
+        size: blob.size,
+        downloads: 4,
+        uploads: 1,
+        pace: pace && pace * 1e6,
+      } as const;
       settleDisk(server, { keep: true });
       const background = await Load.prepare({ ...large, origin });
       const transfers = background.run();

@@ -20,14 +20,21 @@ interface Options {
   /** The answer has no body whatever its Content-Length says. */
   readonly isHead?: boolean;
   readonly keepBody?: boolean;
+  /** Bytes a second at most, in both directions; as fast as it goes if absent. */
+  readonly pace?: number | undefined;
 }
 
 interface Waiting extends Options {
+  readonly started: number;
   resolve(reply: Reply): void;
   reject(error: Error): void;
 }
 
 const MAX_HEAD = 16 * 1024;
+/** A paced body is written in pieces of this size. */
+const PIECE = 256 * 1024;
+/** A paced connection that is ahead by less goes on: timers are not finer. */
+const AHEAD_MS = 2;
 /** All connections of a process read into the same memory: what is read is counted at once and never kept. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
 
@@ -48,7 +55,7 @@ export class Connection {
   private constructor(origin: Origin) {
     const callback = (length: number) => {
       this.#take(length);
-      return true;
+      return !this.#rest();
     };
     this.#socket = connect({ host: origin.host, port: origin.port, noDelay: true, onread: { buffer: READ_BUFFER, callback } });
     this.#socket.on('error', (error) => this.#fail(error));
@@ -67,9 +74,10 @@ export class Connection {
   request(parts: readonly Uint8Array[], options: Options = {}): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.#broken) return reject(this.#broken);
-      this.#waiting = { ...options, resolve, reject };
+      this.#waiting = { ...options, started: performance.now(), resolve, reject };
       const [first] = parts;
       if (parts.length === 1 && first) this.#socket.write(first);
+      else if (options.pace) void this.#writePaced(parts, options.pace);
       else {
         this.#socket.cork();
         for (const part of parts) this.#socket.write(part);
@@ -81,6 +89,32 @@ export class Connection {
   close(): void {
     this.#broken = new Error('the connection was closed');
     this.#socket.destroy();
+  }
+
+  async #writePaced(parts: readonly Uint8Array[], pace: number): Promise<void> {
+    const started = performance.now();
+    let written = 0;
+    for (const part of parts) {
+      for (let at = 0; at < part.length; at += PIECE) {
+        const piece = part.subarray(at, at + PIECE);
+        const accepted = this.#socket.write(piece);
+        written += piece.length;
+        if (!accepted) await new Promise<void>((resolve) => this.#socket.write('', () => resolve()));
+        const ahead = (written / pace) * 1000 - (performance.now() - started);
+        if (ahead > AHEAD_MS) await new Promise((resolve) => setTimeout(resolve, ahead));
+        if (this.#broken) return;
+      }
+    }
+  }
+
+  /** Stops reading for a while where an answer comes faster than it shall. */
+  #rest(): boolean {
+    const { pace, started } = this.#waiting ?? {};
+    if (pace === undefined || started === undefined || this.#left <= 0) return false;
+    const ahead = ((this.#length - this.#left) / pace) * 1000 - (performance.now() - started);
+    if (ahead <= AHEAD_MS) return false;
+    setTimeout(() => this.#socket.resume(), ahead);
+    return true;
   }
 
   #take(length: number): void {

@@ -35,6 +35,8 @@ export type Job = { readonly origin: Origin } & (
       readonly size: number;
       readonly downloads: number;
       readonly uploads: number;
+      /** Bytes a second of each; as fast as it goes if absent. */
+      readonly pace: number | undefined;
     }
 );
 
@@ -126,8 +128,8 @@ async function downloads({ origin, path, size, connections: many, count }: Of<'d
   };
 }
 
-async function download(connection: Connection, origin: Origin, path: string, size: number): Promise<void> {
-  const reply = requireStatus(await connection.request([requestHead(origin, 'GET', path)]), 200, 'GET of a blob');
+async function download(connection: Connection, origin: Origin, path: string, size: number, pace?: number): Promise<void> {
+  const reply = requireStatus(await connection.request([requestHead(origin, 'GET', path)], { pace }), 200, 'GET of a blob');
   if (reply.bodyBytes !== size) throw new Error(`a blob of ${size} bytes came with ${reply.bodyBytes}`);
 }
 
@@ -170,7 +172,7 @@ async function images({ origin, repository, layers, size, clients, seconds, styl
 }
 
 /** Large transfers, one after the other on each connection, until told to stop. */
-async function background({ origin, repository, path, size, downloads: out, uploads: into }: Of<'background'>): Promise<Prepared> {
+async function background({ origin, repository, path, size, downloads: out, uploads: into, pace }: Of<'background'>): Promise<Prepared> {
   const source = new BlobSource(size, 'put');
   const connections = await open(origin, out + into);
   let stopping = false;
@@ -180,8 +182,8 @@ async function background({ origin, repository, path, size, downloads: out, uplo
       const seconds = await timed(connections, async (connection) => {
         const isUpload = connections.indexOf(connection) < into;
         for (; !stopping; work += size) {
-          if (isUpload) await uploadBlob(connection, origin, repository, source, { style: 'put' });
-          else await download(connection, origin, path, size);
+          if (isUpload) await uploadBlob(connection, origin, repository, source, { style: 'put', pace });
+          else await download(connection, origin, path, size, pace);
         }
       });
       return { work, seconds };

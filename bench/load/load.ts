@@ -34,7 +34,7 @@ export class Load {
 
   /** Ends a load that has no end of its own; does nothing to one that has ended. */
   stop(): void {
-    if (this.#child.connected) this.#child.send('stop');
+    if (this.#child.connected) this.#child.send('stop', () => undefined); // it may end meanwhile
   }
 
   #next(): Promise<Message> {

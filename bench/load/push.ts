@@ -53,7 +53,7 @@ export async function uploadBlob(
   origin: Origin,
   repository: string,
   source: BlobSource,
-  { style, check = false }: { style: UploadStyle; check?: boolean },
+  { style, check = false, pace }: { style: UploadStyle; check?: boolean; pace?: number | undefined },
 ): Promise<Descriptor> {
   const { digest, size, end } = source.next();
   if (check) {
@@ -71,7 +71,7 @@ export async function uploadBlob(
   }
   const headers = { 'Content-Type': 'application/octet-stream', 'Content-Length': body.length === 0 ? 0 : size };
   const closing = requestHead(origin, 'PUT', `${path}${path.includes('?') ? '&' : '?'}digest=${digest}`, headers);
-  requireStatus(await connection.request([closing, ...body]), 201, 'PUT of an upload');
+  requireStatus(await connection.request([closing, ...body], { pace }), 201, 'PUT of an upload');
   return { digest, size };
 }
 
