@@ -11,6 +11,8 @@ export interface UploadWriter {
   write(buffer: Uint8Array, length: number, position: number): Promise<void>;
   /** Starts moving what was written to disk, so that the last sync is short. */
   flush(): Promise<void>;
+  /** After a failure: takes back what was written from `length` on, or all of it where nobody knows what reached the disk. */
+  rewind(length: number): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { close, fdatasync, fstat, fsync, mkdirSync, open, read, type Stats, write } from 'node:fs';
+import { close, fdatasync, fstat, fsync, ftruncate, mkdirSync, open, read, type Stats, write } from 'node:fs';
 import { copyFile, mkdir, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -18,6 +18,7 @@ const openFile = promisify(open);
 const closeFile = promisify(close);
 const syncFile = promisify(fsync);
 const syncData = promisify(fdatasync);
+const truncateFile = promisify(ftruncate);
 const readFile = promisify(read) as unknown as Io;
 const writeFile = promisify(write) as unknown as Io;
 const statOf = promisify(fstat) as (fd: number) => Promise<Stats>;
@@ -90,6 +91,10 @@ export function openFileStore(root: string): BlobStore {
       });
       try {
         await syncData(fd);
+      } catch (error) {
+        // The kernel may call the lost pages clean from now on, so that another sync would succeed without them.
+        await truncateFile(fd, 0);
+        throw error;
       } finally {
         await closeFile(fd);
       }
@@ -141,9 +146,15 @@ async function openReader(path: string): Promise<BlobReader> {
 }
 
 function createWriter(fd: number): UploadWriter {
+  let syncFailed = false;
   return {
     write: (buffer, length, position) => writeAll(fd, buffer, length, position),
-    flush: () => syncData(fd),
+    flush: () =>
+      syncData(fd).catch((error: unknown) => {
+        syncFailed = true;
+        throw error;
+      }),
+    rewind: (length) => truncateFile(fd, syncFailed ? 0 : length),
     close: () => closeFile(fd),
   };
 }

@@ -21,8 +21,9 @@ parentPort?.on('message', (request: HashRequest) => {
     return;
   }
   const hash = hashes.get(id);
-  if (hash === undefined) throw new Error('a hash was used after its end');
-  if (request.op === 'update') {
+  if (hash === undefined) {
+    reply({ id, error: 'a hash was used after its end' }); // to die of it would end everybody's hashes on this thread
+  } else if (request.op === 'update') {
     const bytes = typeof request.bytes === 'number' ? slabs.get(request.bytes) : request.bytes;
     if (bytes === undefined) throw new Error('a slab was used before it was sent');
     hash.update(bytes.subarray(0, request.length));

@@ -21,7 +21,7 @@ export type HashRequest =
   | { readonly op: 'update'; readonly id: number; readonly bytes: Uint8Array | number; readonly length: number }
   | { readonly op: 'digest'; readonly id: number }
   | { readonly op: 'dispose'; readonly id: number };
-export type HashReply = { readonly id: number; readonly digest?: string };
+export type HashReply = { readonly id: number; readonly digest?: string; readonly error?: string };
 
 /** Hashes on the calling thread: for what is small. */
 export function createInlineHash(algorithm: DigestAlgorithm): StreamHash {
@@ -54,6 +54,7 @@ export class HashThreads {
     const thread = this.#thread(id);
     const ask = (request: HashRequest) =>
       new Promise<string>((resolve, reject) => {
+        if (this.#threads[id % this.#count] !== thread) return reject(new Error('a hash thread ended'));
         this.#pending.set(id, { resolve, reject });
         thread.postMessage(request);
       });
@@ -93,10 +94,11 @@ export class HashThreads {
     if (thread === undefined) {
       thread = new Worker(new URL('./hash-thread.ts', import.meta.url), { execArgv: [] });
       thread.unref();
-      thread.on('message', ({ id: answered, digest }: HashReply) => {
+      thread.on('message', ({ id: answered, digest, error }: HashReply) => {
         const waiting = this.#pending.get(answered);
         this.#pending.delete(answered);
-        waiting?.resolve(digest ?? '');
+        if (error === undefined) waiting?.resolve(digest ?? '');
+        else waiting?.reject(new Error(error));
       });
       const lost = (cause: Error) => {
         delete this.#threads[slot];

@@ -53,15 +53,12 @@ export async function receive({ source, writer, position, hash, pool, limit, onT
     // In order: after a crash the file is a prefix of the upload, never one with holes.
     written = written.then(() => writer.write(full, length, where));
     if (hash) hashed = hashed.then(() => hash.update(full, length));
-    const both = Promise.all([written, hashed])
-      .then(() => undefined)
-      .catch((error: unknown) => {
-        failure ??= error;
-      })
-      .finally(() => {
-        inFlight.delete(both);
-        pool.give(full);
-      });
+    // Both must be over, also when one failed: until then the other still reads the slab.
+    const both = Promise.allSettled([written, hashed]).then((ends) => {
+      for (const end of ends) if (end.status === 'rejected') failure ??= end.reason;
+      inFlight.delete(both);
+      pool.give(full);
+    });
     inFlight.add(both);
     sinceFlush += length;
     if (sinceFlush >= FLUSH_EVERY && flushing === undefined) {

@@ -17,6 +17,11 @@ export function wantBody(request: IncomingMessage, response: ServerResponse): vo
   if (request.headers.expect?.toLowerCase() === '100-continue' && !response.headersSent) response.writeContinue();
 }
 
+/** The body as it comes. A loop that ends early leaves the request whole, so that its rest can be taken and the connection goes on. */
+export function chunksOf(request: IncomingMessage): AsyncIterable<Buffer> {
+  return request.iterator({ destroyOnReturn: false });
+}
+
 /** Reads a small body whole. Throws `manifest_too_large` past the limit, without reading on. */
 export async function readBody(request: IncomingMessage, response: ServerResponse, limit: number): Promise<Buffer> {
   const tooLarge = () => new AppError('manifest_too_large', `a manifest may have at most ${limit} bytes`);
@@ -24,7 +29,7 @@ export async function readBody(request: IncomingMessage, response: ServerRespons
   wantBody(request, response);
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of chunksOf(request)) {
     length += chunk.length;
     if (length > limit) throw tooLarge();
     chunks.push(chunk);

@@ -17,7 +17,7 @@ import {
 } from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, SLAB_BYTES, type StreamHash } from '../content/index.ts';
 import { AppError, newId } from '../platform/index.ts';
-import { contentLength, hasBody, wantBody } from './body.ts';
+import { chunksOf, contentLength, hasBody, wantBody } from './body.ts';
 import { answer, type Call } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 
@@ -62,6 +62,8 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   });
   /** Requests of this process that write at the moment; a client that comes again takes over from its cut connection. */
   const writing = new Map<string, { request: IncomingMessage; done: Promise<void> }>();
+  /** What this process held last on a session; still in the database where it could not be given back. */
+  const lastLease = new LRUCache<string, string>({ max: KEPT_HASHES, ttl: LEASE_MS });
   const commitTime = metrics.store('commit');
 
   async function begin(call: Call): Promise<void> {
@@ -261,12 +263,13 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     }
     let finished = () => {};
     writing.set(id, { request, done: new Promise<void>((resolve) => (finished = resolve)) });
-    const lease = randomUUID();
+    const lease = lastLease.get(id) ?? randomUUID();
     const renew = () =>
       database.write((tx) => leaseUpload(tx, id, lease, clock.now(), clock.now() + LEASE_MS), { durable: false }).catch(() => false);
     const release = () => {
       clearInterval(timer);
       writing.delete(id);
+      lastLease.set(id, lease);
       finished();
     };
     const timer = setInterval(() => {
@@ -279,7 +282,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       if (!(await database.write((tx) => leaseUpload(tx, id, lease, now, now + LEASE_MS), { durable: false }))) {
         throw new AppError('upload_busy', 'another request writes to this upload', { headers: { 'Retry-After': '5' } });
       }
-      return { session, lease, fence: session.lease !== null, release };
+      return { session, lease, fence: session.lease !== null && session.lease !== lease, release };
     } catch (error) {
       release();
       throw error;
@@ -288,11 +291,14 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
 
   /** Gives the session back, recording how far it came. */
   async function settle(hold: Hold, bytes: number, digest: string | null): Promise<void> {
+    const { session, lease } = hold;
+    let released = false;
     try {
-      const { session, lease } = hold;
       await database.write((tx) => releaseUpload(tx, { id: session.id, lease, bytes, digest, now: clock.now() }), { durable: false });
+      released = true;
     } finally {
       hold.release();
+      if (released) lastLease.delete(session.id);
     }
   }
 
@@ -351,7 +357,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     metrics.transfers.start('upload');
     try {
       const { bytes, interrupted } = await receive({
-        source: request as AsyncIterable<Buffer>,
+        source: chunksOf(request),
         writer,
         position,
         hash,
@@ -363,6 +369,10 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       if (interrupted instanceof AppError) throw interrupted;
       if (interrupted !== undefined) throw new AppError('upload_invalid', 'the connection broke off', { cause: interrupted });
       return bytes;
+    } catch (error) {
+      // What storage failed to take must not keep the disk full, nor be taken for stored.
+      if (!(error instanceof AppError)) await writer.rewind(position).catch(() => undefined);
+      throw error;
     } finally {
       metrics.transfers.end('upload');
       await writer.close();
@@ -425,7 +435,7 @@ function requireOffset({ request, name, reference: id }: Call, bytes: number, be
 async function gather(request: IncomingMessage, length: number): Promise<Uint8Array> {
   const bytes = Buffer.allocUnsafe(length);
   let at = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of chunksOf(request)) {
     bytes.set(chunk, at);
     at += chunk.length;
   }
