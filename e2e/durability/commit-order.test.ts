@@ -3,15 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Client, imageManifest, sha256 } from '../harness/client.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 import { must } from './scenario.ts';
-import { attach, describeTraced } from './strace.ts';
-
-/** One system call; `start` and `end` are places in the trace, which differ where another thread came in between. */
-interface Call {
-  readonly name: string;
-  args: string;
-  readonly start: number;
-  end: number;
-}
+import { attach, type Call, describeTraced } from './strace.ts';
 
 const TRACE = ['-y', '-s', '120', '-e', 'trace=/^(pwrite64|fdatasync|fsync|mkdir(at)?|rename(at2?)?|write|writev)$'];
 const name = 'demo/app';
@@ -30,7 +22,7 @@ describeTraced('before a 2xx: data synced, directory synced, transaction committ
     const tracer = await attach({ process: server.process.pid ?? 0 }, TRACE);
     await work();
     await tracer.detach();
-    return callsOf(tracer.lines());
+    return tracer.calls();
   };
 
   test.each([
@@ -120,24 +112,4 @@ function last(calls: readonly Call[], call: RegExp, part: string): Call {
 function one(calls: readonly Call[], call: RegExp, part: string): Call {
   expect(all(calls, call, part)).toHaveLength(1);
   return last(calls, call, part);
-}
-
-/** Reads `PID call(args) = result`, and calls cut in two by another thread: `<unfinished ...>`, `<... call resumed>`. */
-function callsOf(lines: readonly string[]): Call[] {
-  const calls: Call[] = [];
-  const open = new Map<string, Call>();
-  for (const [index, line] of lines.entries()) {
-    const [, thread = '', resumed, begun, args = ''] = /^(\d+)\s+(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)$/.exec(line) ?? [];
-    const unfinished = open.get(thread);
-    if (resumed !== undefined && unfinished) {
-      unfinished.end = index;
-      unfinished.args += args;
-      open.delete(thread);
-    } else if (begun !== undefined) {
-      const call = { name: begun, args, start: index, end: index };
-      calls.push(call);
-      if (args.endsWith('<unfinished ...>')) open.set(thread, call);
-    }
-  }
-  return calls;
 }

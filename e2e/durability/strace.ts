@@ -5,10 +5,18 @@ import { describe, type SuiteFactory } from 'vitest';
 import { temporaryFolder } from '../harness/server.ts';
 import { describeWith, has } from '../harness/tools.ts';
 
+/** One system call; `start` and `end` are places in the trace, which differ where another thread came in between. */
+export interface Call {
+  readonly name: string;
+  args: string;
+  readonly start: number;
+  end: number;
+}
+
 /** A tracer of a running server; while it is attached its injections hold. */
 export interface Tracer {
-  /** What it wrote so far; complete once it is detached. */
-  lines(): string[];
+  /** What it saw so far; complete once it is detached. */
+  calls(): Call[];
   detach(): Promise<void>;
 }
 
@@ -41,7 +49,7 @@ export async function attach(target: { process: number } | { thread: number }, a
     child.once('exit', () => reject(new Error(`strace ended: ${printed}`)));
   });
   return {
-    lines: () => readFileSync(file, 'utf8').trim().split('\n'),
+    calls: () => callsOf(readFileSync(file, 'utf8').trim().split('\n')),
     detach: async () => {
       child.kill('SIGTERM');
       await ended;
@@ -89,4 +97,24 @@ export function knownCalls(calls: readonly string[]): string {
       }
     })
     .join(',');
+}
+
+/** Reads `PID call(args) = result`, and calls cut in two by another thread: `<unfinished ...>`, `<... call resumed>`. */
+function callsOf(lines: readonly string[]): Call[] {
+  const calls: Call[] = [];
+  const open = new Map<string, Call>();
+  for (const [index, line] of lines.entries()) {
+    const [, thread = '', resumed, begun, args = ''] = /^(\d+)\s+(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)$/.exec(line) ?? [];
+    const unfinished = open.get(thread);
+    if (resumed !== undefined && unfinished) {
+      unfinished.end = index;
+      unfinished.args += args;
+      open.delete(thread);
+    } else if (begun !== undefined) {
+      const call = { name: begun, args, start: index, end: index };
+      calls.push(call);
+      if (args.endsWith('<unfinished ...>')) open.set(thread, call);
+    }
+  }
+  return calls;
 }

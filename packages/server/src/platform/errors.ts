@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { OciErrorCode } from '@entrepot/oci';
 
 interface ErrorKind {
@@ -66,17 +67,18 @@ export class AppError extends Error {
   }
 }
 
-const OUT_OF_SPACE = new Set(['ENOSPC', 'EDQUOT']);
+/** A quota of the file system; libuv has no name for it. */
+const OVER_QUOTA = -constants.errno.EDQUOT;
 const SQLITE_FULL = 13;
 const SQLITE_UNAVAILABLE = new Set([5, 6, 8, 10, 14]); // busy, locked, read-only, I/O error, cannot open
 
 /** Turns whatever was thrown into what may be shown: full storage is 507, failing storage 503, anything unforeseen 500. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  const { code, errno } = (error ?? {}) as NodeJS.ErrnoException;
   const sqlite = (error as { errcode?: number } | undefined)?.errcode;
   const primary = sqlite === undefined ? undefined : sqlite & 0xff;
-  if ((code !== undefined && OUT_OF_SPACE.has(code)) || primary === SQLITE_FULL) {
+  if (code === 'ENOSPC' || errno === OVER_QUOTA || primary === SQLITE_FULL) {
     return new AppError('storage_full', 'the registry has no space left; nothing was stored', { cause: error, headers: RETRY });
   }
   if (
