@@ -73,6 +73,7 @@ export async function startApp(config: Config, { shared, leader, collectAll }: R
   const registry = createRegistry({ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, options: config });
   const token = createTokenHandler({ session: database, access, passwords, tokens });
   let draining = false;
+  let running = 0;
   const operations = createOperations({
     metrics,
     origin,
@@ -104,10 +105,13 @@ export async function startApp(config: Config, { shared, leader, collectAll }: R
   const { host, port } = addressOf(config.listen);
   const listener: Listener = await listen(
     (request, response) => {
-      handle(request, response).catch((error: unknown) => {
-        log.error({ err: error }, 'a request handler failed');
-        response.destroy();
-      });
+      running++;
+      handle(request, response)
+        .catch((error: unknown) => {
+          log.error({ err: error }, 'a request handler failed');
+          response.destroy();
+        })
+        .finally(() => running--);
     },
     { host, port, shared, idleMs: config.idleTimeoutSeconds * 1000 },
   );
@@ -128,17 +132,17 @@ export async function startApp(config: Config, { shared, leader, collectAll }: R
     for await (const id of blobs.staleUploads(before)) await blobs.removeUpload(id);
   }
 
-  return {
-    port: listener.port,
-    async stop() {
-      if (draining) return;
-      draining = true;
-      clearInterval(housekeeping);
-      await listener.drain(config.drainSeconds * 1000);
-      await hashThreads.close();
-      await database.close();
-    },
-  };
+  async function stop(): Promise<void> {
+    draining = true;
+    clearInterval(housekeeping);
+    await listener.drain(config.drainSeconds * 1000, () => running);
+    await hashThreads.close();
+    await database.close();
+  }
+
+  let stopped: Promise<void> | undefined;
+  // Asked again, as by a second signal, it waits for the same drain.
+  return { port: listener.port, stop: () => (stopped ??= stop()) };
 }
 
 /** What the first process does before any other starts: frees uploads that a crash left locked. */

@@ -1,13 +1,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface Listener {
   /** Port that was taken. */
   readonly port: number;
-  /** Stops taking connections, lets running requests finish, cuts what is left after the limit. */
-  drain(limitMs: number): Promise<void>;
+  /**
+   * Goes on taking connections while requests run, so that a load balancer sees the readiness check fail, half the limit
+   * at most; then takes no more, lets what runs finish, and cuts what is left after the limit.
+   */
+  drain(limitMs: number, running: () => number): Promise<void>;
 }
 
 interface Options {
@@ -22,9 +26,16 @@ interface Options {
 /** Longer than load balancers keep idle connections, so that they never send into one we just closed. */
 const KEEP_ALIVE_MS = 620_000;
 const HEADERS_MS = 30_000;
+const LOOK_MS = 50;
 
 /** Opens the port. Slow but steady transfers are never cut: there is no limit on a whole request, only on silence. */
 export async function listen(handler: RequestHandler, { host, port, shared, idleMs }: Options): Promise<Listener> {
+  /** Connections that never sent a request: node does not count them as idle. */
+  const silent = new Set<Socket>();
+  const take: RequestHandler = (request, response) => {
+    if (silent.size > 0) silent.delete(request.socket);
+    handler(request, response);
+  };
   const server = createServer(
     {
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -34,10 +45,14 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
       keepAlive: true,
       insecureHTTPParser: false,
     },
-    handler,
+    take,
   );
+  server.on('connection', (socket) => {
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+  });
   // Handlers ask for the body themselves once they want it, so that a refused upload is never sent.
-  server.on('checkContinue', handler);
+  server.on('checkContinue', take);
   server.on('clientError', (_error, socket) => {
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
     else socket.destroy();
@@ -47,14 +62,28 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
     server.once('error', reject);
     server.listen({ host, port, exclusive: shared, reusePort: shared, backlog: 1024 }, resolve);
   });
-  return { port: (server.address() as AddressInfo).port, drain: (limitMs) => drain(server, limitMs) };
+  return { port: (server.address() as AddressInfo).port, drain: (limitMs, running) => drain(server, { limitMs, running, silent }) };
 }
 
-function drain(server: Server, limitMs: number): Promise<void> {
+interface Drain {
+  readonly limitMs: number;
+  readonly running: () => number;
+  readonly silent: ReadonlySet<Socket>;
+}
+
+async function drain(server: Server, { limitMs, running, silent }: Drain): Promise<void> {
+  const begun = performance.now();
+  server.closeIdleConnections();
+  while (running() > 0 && performance.now() - begun < limitMs / 2) await delay(LOOK_MS);
+  for (const socket of silent) socket.destroy();
+  await close(server, Math.max(0, limitMs - (performance.now() - begun)));
+}
+
+function close(server: Server, limitMs: number): Promise<void> {
   return new Promise((resolve) => {
     const limit = setTimeout(() => server.closeAllConnections(), limitMs);
     // Keep-alive connections that fall idle while others still run.
-    const idle = setInterval(() => server.closeIdleConnections(), 50);
+    const idle = setInterval(() => server.closeIdleConnections(), LOOK_MS);
     server.close(() => {
       clearTimeout(limit);
       clearInterval(idle);
