@@ -24,6 +24,15 @@ export async function openRaw({ address }: TestServer): Promise<RawConnection> {
   return { socket, received: () => Buffer.concat(chunks).toString('latin1'), closed, send: (text) => void socket.write(text) };
 }
 
+/** Sends a request whose answer has no body, and gives status and headers. */
+export async function exchange(connection: RawConnection, request: string, body: Uint8Array | string = ''): Promise<string> {
+  const before = connection.received().length;
+  connection.send(request);
+  if (body.length > 0) connection.send(body);
+  await until('the answer', () => connection.received().indexOf('\r\n\r\n', before) >= 0 || connection.socket.destroyed);
+  return connection.received().slice(before);
+}
+
 /** Head of a request with the admin's credentials. */
 export function head(method: string, path: string, headers: Readonly<Record<string, string | number>> = {}): string {
   const all = { Host: 'registry', Authorization: basic(ADMIN.user, ADMIN.password), ...headers };
