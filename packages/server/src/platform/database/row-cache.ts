@@ -18,7 +18,8 @@ export class RowCache {
   readonly #rows = new Map<object, Map<string, unknown>>();
   #count = 0;
   #current = false;
-  readonly #expire = () => {
+  /** Has the next read look for commits again; called after each commit of this process, as that may come within one turn. */
+  readonly expire = (): void => {
     this.#current = false;
   };
 
@@ -52,7 +53,7 @@ export class RowCache {
     // Once for all that runs in one turn: a request that arrives later than this look is served in a later turn.
     if (this.#current) return;
     this.#current = true;
-    process.nextTick(this.#expire);
+    process.nextTick(this.expire);
     // A commit under way may be read half written; then the next look finds another difference and drops the rows again.
     readSync(this.#fd, this.#spare, 0, HEADER_BYTES, 0);
     if (this.#spare.equals(this.#header)) return;

@@ -100,6 +100,7 @@ class SqliteDatabase implements Database {
   readonly #checkpointer: Checkpointer | undefined;
   readonly #queue: Job[] = [];
   #pumping: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(path: string, checkpoint: boolean) {
     this.#writer = new Connection(path, 5000);
@@ -136,9 +137,7 @@ class SqliteDatabase implements Database {
         resolve: () => resolve(value),
         reject,
       });
-      this.#pumping ??= this.#pump().finally(() => {
-        this.#pumping = undefined;
-      });
+      this.#pumping ??= this.#pump();
     });
   }
 
@@ -171,7 +170,12 @@ class SqliteDatabase implements Database {
     await this.#sync.healthy();
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await this.#pumping;
     await this.#sync.close();
     await this.#checkpointer?.close();
@@ -183,26 +187,29 @@ class SqliteDatabase implements Database {
   /** Runs what waits, up to BATCH callers in one transaction, each in a savepoint of its own. */
   async #pump(): Promise<void> {
     await Promise.resolve(); // lets requests of the same turn join
-    while (this.#queue.length > 0) {
-      const batch = this.#queue.splice(0, BATCH);
-      let done: Job[];
-      try {
-        await this.#sync.healthy();
-        await this.#begin();
-        done = await this.#runBatch(batch);
-      } catch (error) {
-        for (const job of batch) job.reject(error);
-        continue;
-      }
-      const waiting = done.filter((job) => job.durable);
-      for (const job of done) if (!job.durable) job.resolve();
-      if (waiting.length > 0) {
-        this.#sync.flush().then(
-          () => waiting.forEach((job) => void job.resolve()),
-          (error: unknown) => waiting.forEach((job) => void job.reject(error)),
-        );
-      }
+    while (this.#queue.length > 0) await this.#runNext();
+    // In the same step as the look at the queue: whoever comes later begins anew, nobody waits for a pump that has ended.
+    this.#pumping = undefined;
+  }
+
+  async #runNext(): Promise<void> {
+    const batch = this.#queue.splice(0, BATCH);
+    let done: Job[];
+    try {
+      await this.#sync.healthy();
+      await this.#begin();
+      done = await this.#runBatch(batch);
+    } catch (error) {
+      for (const job of batch) job.reject(error);
+      return;
     }
+    const waiting = done.filter((job) => job.durable);
+    for (const job of done) if (!job.durable) job.resolve();
+    if (waiting.length === 0) return;
+    this.#sync.flush().then(
+      () => waiting.forEach((job) => void job.resolve()),
+      (error: unknown) => waiting.forEach((job) => void job.reject(error)),
+    );
   }
 
   async #runBatch(batch: readonly Job[]): Promise<Job[]> {
@@ -222,6 +229,7 @@ class SqliteDatabase implements Database {
         }
       }
       raw.exec('COMMIT');
+      this.#rows.expire();
       return done;
     } catch (error) {
       if (raw.isTransaction) raw.exec('ROLLBACK');

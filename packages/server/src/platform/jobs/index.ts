@@ -1,0 +1,16 @@
+export {
+  cancelJob,
+  enqueue,
+  findJob,
+  freeJobs,
+  type JobContext,
+  type JobDefinition,
+  type JobView,
+  jobCounts,
+  type NewJob,
+  pruneJobs,
+  type Schedule,
+} from './jobs.ts';
+export { createJobRunner, type JobOutcome, type JobRunner } from './runner.ts';
+export { nextRun, pauseAfter } from './schedule.ts';
+export { type JobState, jobMigrations } from './store.ts';

@@ -1,0 +1,13 @@
+import { expect, it } from 'vitest';
+import { sqliteData } from '../database/testing.ts';
+import { jobContract } from './contract.ts';
+import { pauseAfter } from './schedule.ts';
+
+jobContract('SQLite', sqliteData);
+
+it('pauses after failures grow, end at a quarter of an hour, and are spread', () => {
+  expect([1, 2, 3, 4].map((attempts) => pauseAfter(attempts, 1))).toEqual([1000, 2000, 4000, 8000]);
+  expect(pauseAfter(1, 0)).toBe(500);
+  expect(pauseAfter(50, 1)).toBe(15 * 60_000);
+  expect(pauseAfter(1_000_000, 0)).toBe(7.5 * 60_000);
+});
