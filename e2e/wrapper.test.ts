@@ -107,14 +107,7 @@ describe('a second signal', () => {
     const patch = fetch(location, { method: 'PATCH', body, headers: { authorization }, duplex: 'half' } as RequestInit);
     await expect.poll(async () => await runningUploads(url)).toBe(1);
     run.process.kill('SIGTERM');
-    await expect
-      .poll(() =>
-        fetch(`${url}/livez`).then(
-          () => 'open',
-          () => 'closed',
-        ),
-      )
-      .toBe('closed');
+    await expect.poll(async () => (await fetch(`${url}/readyz`)).status).toBe(503);
     run.process.kill('SIGINT');
     // Whoever ignores the second signal is still there to be asked for a third.
     await new Promise((resolve) => setTimeout(resolve, 300));

@@ -10,13 +10,13 @@ export function registerServe(program: Command): void {
       const adminPassword = process.env.ENTREPOT_ADMIN_PASSWORD;
       delete process.env.ENTREPOT_ADMIN_PASSWORD;
       const server = await serve(config, adminPassword);
-      const address = config.publicUrl === '' ? config.listen.replace(/:[0-9]+$/, `:${server.port}`) : new URL(config.publicUrl).host;
-      console.log(greeting(address, server.newPassword, server.firstStart));
       const stop = () => {
         void server.stop().then(() => process.exit(0));
       };
-      process.on('SIGTERM', stop);
-      process.on('SIGINT', stop);
+      // Before anybody reads that it is ready and may ask it to end.
+      for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, stop);
+      const address = config.publicUrl === '' ? config.listen.replace(/:[0-9]+$/, `:${server.port}`) : new URL(config.publicUrl).host;
+      console.log(greeting(address, server.newPassword, server.firstStart));
     });
 }
 

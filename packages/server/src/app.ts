@@ -1,11 +1,14 @@
 import { mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { accessMigrations, createAccess, createPasswordChecker, createTokenHandler, createTokenIssuer } from './access/index.ts';
-import { catalogMigrations, clearUploadLeases, expiredUploads, removeUpload } from './catalog/index.ts';
+import { catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
 import { HashThreads, openFileStore, SlabPool } from './content/index.ts';
+import { housekeepingJobs } from './housekeeping.ts';
 import {
   AppError,
   type Config,
+  createJobRunner,
   createLog,
   createMetrics,
   createOperations,
@@ -13,10 +16,18 @@ import {
   type Database,
   dataPaths,
   ERRORS,
+  freeJobs,
+  jobCounts,
+  jobMigrations,
   type Listener,
   listen,
+  type Metrics,
+  type OutboxConsumer,
   openSecrets,
   openSqlite,
+  outboxBacklog,
+  outboxDelivery,
+  outboxMigrations,
   systemClock,
   toAppError,
 } from './platform/index.ts';
@@ -25,7 +36,6 @@ import { createRegistry } from './registry/index.ts';
 /** Large transfer buffers of one process: 64 MiB at most. */
 const SLABS = 128;
 const HASH_THREADS = 2;
-const HOUSEKEEPING_MS = 10 * 60_000;
 
 export interface App {
   readonly port: number;
@@ -33,30 +43,44 @@ export interface App {
   stop(): Promise<void>;
 }
 
+export interface Instance extends App {
+  /** What this process counts. */
+  readonly metrics: Metrics['registry'];
+}
+
 interface Role {
   /** Several processes share the port. */
   readonly shared: boolean;
-  /** This process does what only one of them should. */
+  /** This process keeps the database's log short for all of them. */
   readonly leader: boolean;
-  readonly collectAll?: () => Promise<string>;
+  /** Names this process in the leases it holds. */
+  readonly holder: string;
+  /** Metrics of all processes; undefined where there is only this one. */
+  readonly collectAll?: () => Promise<string | undefined>;
 }
 
+/** All tables, in the order in which they are made. */
+export const migrations = [...catalogMigrations, ...accessMigrations, ...jobMigrations, ...outboxMigrations];
+
 /** Opens the database of a data directory and brings it up to date. */
-export async function openDatabase(config: Config, options: { checkpoint: boolean }): Promise<Database> {
+export async function openDatabase(
+  config: Config,
+  options: { checkpoint: boolean; onWrite?: (seconds: number) => void },
+): Promise<Database> {
   const paths = dataPaths(config);
   mkdirSync(paths.root, { recursive: true, mode: 0o700 });
   const database = openSqlite(paths.database, options);
-  await database.migrate([...catalogMigrations, ...accessMigrations]);
+  await database.migrate(migrations);
   return database;
 }
 
 /** Builds every room, hands each what it needs, and listens. The only place that knows all rooms. */
-export async function startApp(config: Config, { shared, leader, collectAll }: Role): Promise<App> {
+export async function startApp(config: Config, { shared, leader, holder, collectAll }: Role): Promise<Instance> {
   const log = createLog(config.logLevel);
   const clock = systemClock;
   const metrics = createMetrics();
   const paths = dataPaths(config);
-  const database = await openDatabase(config, { checkpoint: leader });
+  const database = await openDatabase(config, { checkpoint: leader, onWrite: metrics.database('write') });
   const secrets = openSecrets(paths.keys);
   const blobs = openFileStore(paths.blobs);
   const origin = createRequestOrigin(config);
@@ -70,8 +94,31 @@ export async function startApp(config: Config, { shared, leader, collectAll }: R
   const access = createAccess({ session: database, passwords, tokens });
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
-  const registry = createRegistry({ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, options: config });
+  const registry = createRegistry({ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, options: config, holder });
   const token = createTokenHandler({ session: database, access, passwords, tokens });
+  const consumers: OutboxConsumer[] = [];
+  const jobs = createJobRunner({
+    database,
+    clock,
+    log,
+    holder,
+    definitions: [
+      ...housekeepingJobs({
+        database,
+        blobs,
+        clock,
+        uploadExpiryHours: config.uploadExpiryHours,
+        consumers: consumers.map(({ name }) => name),
+      }),
+      ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
+    ],
+    onOutcome: metrics.job,
+  });
+  metrics.watch({
+    uploadsOpen: () => countUploads(database),
+    jobs: () => jobCounts(database),
+    outboxBacklog: () => outboxBacklog(database),
+  });
   let draining = false;
   let running = 0;
   const operations = createOperations({
@@ -116,38 +163,33 @@ export async function startApp(config: Config, { shared, leader, collectAll }: R
     { host, port, shared, idleMs: config.idleTimeoutSeconds * 1000 },
   );
 
-  const housekeeping = leader
-    ? setInterval(
-        () => void expireUploads().catch((error: unknown) => log.error({ err: error }, 'expiring uploads failed')),
-        HOUSEKEEPING_MS,
-      )
-    : undefined;
-
-  async function expireUploads(): Promise<void> {
-    const before = clock.now() - config.uploadExpiryHours * 3_600_000;
-    for (const id of await expiredUploads(database, before, clock.now(), 1000)) {
-      await database.write((tx) => removeUpload(tx, id));
-      await blobs.removeUpload(id);
-    }
-    for await (const id of blobs.staleUploads(before)) await blobs.removeUpload(id);
-  }
+  await jobs.start();
 
   async function stop(): Promise<void> {
     draining = true;
-    clearInterval(housekeeping);
-    await listener.drain(config.drainSeconds * 1000, () => running);
+    const drained = (async () => {
+      if (config.drainDelaySeconds > 0) await delay(config.drainDelaySeconds * 1000);
+      await listener.drain(config.drainSeconds * 1000, () => running);
+    })();
+    await Promise.all([jobs.stop(config.drainSeconds * 1000), drained]);
     await hashThreads.close();
     await database.close();
   }
 
   let stopped: Promise<void> | undefined;
   // Asked again, as by a second signal, it waits for the same drain.
-  return { port: listener.port, stop: () => (stopped ??= stop()) };
+  return { port: listener.port, metrics: metrics.registry, stop: () => (stopped ??= stop()) };
 }
 
-/** What the first process does before any other starts: frees uploads that a crash left locked. */
-export async function prepare(database: Database): Promise<void> {
-  await database.write((tx) => clearUploadLeases(tx));
+/**
+ * Frees what processes that are no more held: uploads and jobs. Without a holder what any process did, which only the
+ * first process may do, before it starts others.
+ */
+export async function freeLeases(database: Database, holder?: string): Promise<void> {
+  await database.write(async (tx) => {
+    await clearUploadLeases(tx, holder);
+    await freeJobs(tx, holder, systemClock.now());
+  });
 }
 
 function addressOf(listenOn: string): { host: string; port: number } {

@@ -1,4 +1,5 @@
 export { findBlob, linkBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
+export type { CatalogEvent } from './events.ts';
 export {
   deleteManifest,
   findManifest,
@@ -26,6 +27,8 @@ export { catalogMigrations } from './schema.ts';
 export { deleteTag, findTag, pageOfTagHistory, pageOfTags, setTag, type TagChange } from './tags.ts';
 export {
   clearUploadLeases,
+  countUploads,
+  endExpiredUpload,
   expiredUploads,
   findUpload,
   insertUpload,
@@ -33,4 +36,5 @@ export {
   releaseUpload,
   removeUpload,
   type UploadSession,
+  uploadLease,
 } from './uploads.ts';

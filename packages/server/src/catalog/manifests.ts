@@ -1,6 +1,7 @@
 import type { Manifest } from '@entrepot/oci';
 import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { findBlob, referenceTo } from './blobs.ts';
+import { announce } from './events.ts';
 import type { CatalogTables } from './schema.ts';
 import { deleteTag, setTag } from './tags.ts';
 
@@ -164,6 +165,8 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
   } else if (existing.mediaType !== manifest.mediaType) {
     throw new AppError('manifest_invalid', `these bytes are stored as ${existing.mediaType}, they cannot become ${manifest.mediaType}`);
   }
+  const payload = { digest, mediaType: manifest.mediaType, size: push.bytes.length, by };
+  await announce(tx, repositoryId, { topic: 'manifest.pushed', payload }, now);
   for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by });
   return { created: !existing };
 }
@@ -197,6 +200,8 @@ export async function deleteManifest(tx: Session, repositoryId: number, digest: 
   await tx.run(deleteReferences, { id: manifest.id });
   await tx.run(deleteContent, { id: manifest.id });
   await tx.run(deleteManifestRow, { id: manifest.id });
+  const { mediaType } = manifest;
+  await announce(tx, repositoryId, { topic: 'manifest.deleted', payload: { digest, mediaType, by } }, now);
 }
 
 /** Manifests whose subject is a digest, by digest; `artifactType` empty for all. */

@@ -1,4 +1,5 @@
 import { AppError, queriesOf, type Session } from '../platform/index.ts';
+import { announce } from './events.ts';
 import type { CatalogTables } from './schema.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
@@ -81,6 +82,8 @@ export async function setTag(
   if (previous === tag.digest) return;
   await tx.run(upsertTag, tag);
   await tx.run(insertHistory, { ...tag, previous });
+  const { name, digest, by } = tag;
+  await announce(tx, tag.repositoryId, { topic: 'tag.moved', payload: { tag: name, digest, previous, by } }, tag.now);
 }
 
 /** Deletes a tag, leaving its manifest. */
@@ -89,6 +92,7 @@ export async function deleteTag(tx: Session, tag: { repositoryId: number; name: 
   if (previous === undefined) throw new AppError('manifest_unknown', 'tag unknown to the repository');
   await tx.run(removeTag, tag);
   await tx.run(insertHistory, { ...tag, digest: null, previous });
+  await announce(tx, tag.repositoryId, { topic: 'tag.deleted', payload: { tag: tag.name, previous, by: tag.by } }, tag.now);
 }
 
 /** Tag names after `last` in byte order. */

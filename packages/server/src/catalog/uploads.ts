@@ -1,4 +1,4 @@
-import { queriesOf, type Session } from '../platform/index.ts';
+import { newId, queriesOf, type Session } from '../platform/index.ts';
 import type { CatalogTables } from './schema.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
@@ -46,6 +46,13 @@ const expiredSessions = query<{ before: number; now: number; limit: number }>()(
     .where('lease_until', '<', p('now'))
     .orderBy('updated_at')
     .limit(p('limit')),
+);
+const removeExpired = query<{ id: string; before: number; now: number }>()('removeExpiredUpload', (db, p) =>
+  db.deleteFrom('upload_session').where('id', '=', p('id')).where('updated_at', '<', p('before')).where('lease_until', '<', p('now')),
+);
+const countSessions = query()('countUploads', (db) => db.selectFrom('upload_session').select((eb) => eb.fn.countAll<number>().as('open')));
+const clearLeasesOf = query<{ from: string; to: string }>()('clearUploadLeasesOf', (db, p) =>
+  db.updateTable('upload_session').set({ lease: null, lease_until: 0 }).where('lease', '>=', p('from')).where('lease', '<', p('to')),
 );
 const clearLeases = query()('clearUploadLeases', (db) =>
   db.updateTable('upload_session').set({ lease: null, lease_until: 0 }).where('lease', 'is not', null),
@@ -97,7 +104,23 @@ export async function expiredUploads(session: Session, before: number, now: numb
   return (await session.all(expiredSessions, { before, now, limit })).map((row) => row.id);
 }
 
-/** Frees uploads whose writer died with the last run of the only instance. */
-export async function clearUploadLeases(tx: Session): Promise<void> {
-  await tx.run(clearLeases, {});
+/** Ends an upload unless somebody went on with it since it was found expired; false then. */
+export async function endExpiredUpload(tx: Session, id: string, before: number, now: number): Promise<boolean> {
+  return (await tx.run(removeExpired, { id, before, now })) === 1;
+}
+
+/** Uploads neither finished nor given up. */
+export async function countUploads(session: Session): Promise<number> {
+  return (await session.first(countSessions, {}))?.open ?? 0;
+}
+
+/** A lease that names the process that holds it, by which it is freed when that process dies. */
+export function uploadLease(holder: string): string {
+  return `${holder}/${newId()}`;
+}
+
+/** Frees uploads whose writer died with its process; without a holder those of all processes. */
+export async function clearUploadLeases(tx: Session, holder?: string): Promise<void> {
+  if (holder === undefined) await tx.run(clearLeases, {});
+  else await tx.run(clearLeasesOf, { from: `${holder}/`, to: `${holder}0` }); // the character after the slash
 }

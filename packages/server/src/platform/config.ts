@@ -30,13 +30,19 @@ export const ConfigSchema = Type.Object({
     description: 'addresses or CIDR ranges, separated by commas, whose X-Forwarded-* headers are believed',
   }),
   drainSeconds: seconds(0, 3600, 60, 'how long running requests may take to finish after SIGTERM'),
+  drainDelaySeconds: seconds(
+    0,
+    300,
+    0,
+    'how long to go on as before after SIGTERM while /readyz says 503, so that load balancers turn away first',
+  ),
   idleTimeoutSeconds: seconds(1, 3600, 60, 'a transfer that moves no byte for so long is cut'),
   logLevel: Type.String({
     pattern: '^(trace|debug|info|warn|error|fatal|silent)$',
     default: 'info',
     description: 'least level that is logged: trace, debug, info, warn, error, fatal or silent',
   }),
-  logRequests: Type.Boolean({ default: false, description: 'log every request, not only changes and failures' }),
+  logRequests: Type.Boolean({ default: false, description: 'log every request, not only failures' }),
   sparseIndexes: Type.Boolean({ default: false, description: 'accept an index some of whose manifests are not in the repository' }),
   manifestMaxBytes: Type.Integer({
     minimum: 1024,

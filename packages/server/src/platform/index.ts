@@ -13,9 +13,32 @@ export {
   type Value,
 } from './database/index.ts';
 export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
+export {
+  cancelJob,
+  createJobRunner,
+  enqueue,
+  findJob,
+  freeJobs,
+  type JobContext,
+  type JobDefinition,
+  type JobRunner,
+  jobCounts,
+  jobMigrations,
+  pruneJobs,
+} from './jobs/index.ts';
 export { type Listener, listen } from './listener.ts';
 export { createLog, type Log } from './log.ts';
 export { createMetrics, type Metrics, type Observe } from './metrics.ts';
 export { createOperations } from './operations.ts';
+export {
+  append,
+  type NewEvent,
+  type OutboxConsumer,
+  type OutboxEvent,
+  outboxBacklog,
+  outboxDelivery,
+  outboxMigrations,
+  pruneOutbox,
+} from './outbox.ts';
 export { createRequestOrigin, type RequestOrigin } from './requests.ts';
 export { openSecrets, type Secrets } from './secrets.ts';

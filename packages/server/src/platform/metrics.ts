@@ -1,6 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const JOB_STATES = ['waiting', 'running', 'done', 'dead', 'cancelled'];
+const JOB_BUCKETS = [0.01, 0.1, 1, 10, 60, 600, 3600];
 /** Of prom-client's own metrics, those whose names Prometheus' linter accepts. */
 const DEFAULTS = ['process_cpu_seconds_total', 'process_resident_memory_bytes', 'process_open_fds', 'process_start_time_seconds'];
 const EVENT_LOOP = [
@@ -13,6 +15,14 @@ const EVENT_LOOP = [
 /** Records seconds, or bytes, without looking labels up. */
 export type Observe = (value: number) => void;
 
+interface Sources {
+  /** Uploads begun and neither finished nor given up. */
+  uploadsOpen(): Promise<number>;
+  jobs(): Promise<readonly { readonly state: string; readonly jobs: number }[]>;
+  /** Events that the slowest consumer has still to see. */
+  outboxBacklog(): Promise<number>;
+}
+
 export interface Metrics {
   readonly registry: Registry;
   /** Latency of one route class and method; look it up once, observe often. */
@@ -24,8 +34,10 @@ export interface Metrics {
   store(operation: string): Observe;
   database(operation: string): Observe;
   readonly transfers: { start(direction: 'upload' | 'download'): void; end(direction: 'upload' | 'download'): void };
-  /** Uploads begun and neither finished nor given up, asked for when metrics are read. */
-  onUploadsOpen(count: () => number | Promise<number>): void;
+  /** How a run of a job ended and how long it took. */
+  job(kind: string, outcome: string, seconds: number): void;
+  /** What is counted only when metrics are read; the same in every process. */
+  watch(sources: Sources): void;
 }
 
 export function createMetrics(): Metrics {
@@ -34,6 +46,8 @@ export function createMetrics(): Metrics {
   for (const { name } of registry.getMetricsAsArray()) {
     if (!DEFAULTS.includes(name) && !EVENT_LOOP.includes(name)) registry.removeSingleMetric(name);
   }
+  // Several processes: the worst of them counts, not their average.
+  for (const name of EVENT_LOOP) Object.assign(registry.getSingleMetric(name) ?? {}, { aggregator: 'max' });
   const registers = [registry];
   const latency = new Histogram({
     name: 'entrepot_http_request_duration_seconds',
@@ -74,6 +88,13 @@ export function createMetrics(): Metrics {
     labelNames: ['direction'],
     registers,
   });
+  const jobTime = new Histogram({
+    name: 'entrepot_job_duration_seconds',
+    help: 'Time of runs of jobs, by kind and how they ended',
+    labelNames: ['kind', 'outcome'],
+    buckets: JOB_BUCKETS,
+    registers,
+  });
   const statuses = new Map<string, Counter.Internal>();
   return {
     registry,
@@ -104,16 +125,29 @@ export function createMetrics(): Metrics {
       start: (direction) => running.labels(direction).inc(),
       end: (direction) => running.labels(direction).dec(),
     },
-    onUploadsOpen(count) {
-      new Gauge({
-        name: 'entrepot_uploads_open',
-        help: 'Upload sessions neither finished nor expired',
-        registers,
-        aggregator: 'first',
-        async collect() {
-          this.set(await count());
-        },
-      });
+    job: (kind, outcome, seconds) => jobTime.labels(kind, outcome).observe(seconds),
+    watch({ uploadsOpen, jobs, outboxBacklog }) {
+      const ask = (name: string, help: string, set: (gauge: Gauge) => Promise<void>, labelNames: string[] = []) =>
+        new Gauge({
+          name,
+          help,
+          labelNames,
+          registers,
+          aggregator: 'first',
+          async collect() {
+            // Where the database does not answer, the other metrics still do.
+            await set(this).catch(() => undefined);
+          },
+        });
+      ask('entrepot_uploads_open', 'Upload sessions neither finished nor expired', async (gauge) => gauge.set(await uploadsOpen()));
+      ask('entrepot_outbox_backlog', 'Events that the slowest consumer has still to see', async (gauge) =>
+        gauge.set(await outboxBacklog()),
+      );
+      const countJobs = async (gauge: Gauge) => {
+        const rows = await jobs();
+        for (const state of JOB_STATES) gauge.set({ state }, rows.find((row) => row.state === state)?.jobs ?? 0);
+      };
+      ask('entrepot_jobs', 'Jobs by state', countJobs, ['state']);
     },
   };
 }

@@ -11,47 +11,68 @@ interface Parts {
   /** Throws what keeps this instance from serving. */
   readonly check: () => Promise<void>;
   readonly isDraining: () => boolean;
-  /** Metrics of all processes; undefined where there is only this one. */
-  readonly collectAll: (() => Promise<string>) | undefined;
+  /** Metrics of all processes, or undefined where not all answer; absent where there is only this one. */
+  readonly collectAll: (() => Promise<string | undefined>) | undefined;
+  readonly now?: () => number;
 }
 
 export type OperationsHandler = (request: IncomingMessage, response: ServerResponse, path: string) => Promise<void>;
 
 /** Longest a readiness check may take before it counts as failed. */
 const CHECK_MS = 5000;
+/** How long what a check found is believed, so that whoever asks often costs nothing. */
+const BELIEVED_MS = 1000;
 
 /**
- * `/livez` (the process answers), `/readyz` (it can serve: database and store reachable, not draining) and `/metrics`.
- * Liveness looks at nothing outside, so that trouble elsewhere does not restart healthy processes.
+ * `/livez` (the process answers), `/readyz` (it can serve: database and store can be written to, not draining) and
+ * `/metrics`. Liveness looks at nothing outside, so that trouble elsewhere does not restart healthy processes.
  */
-export function createOperations({ metrics, origin, log, metricsPublic, check, isDraining, collectAll }: Parts): OperationsHandler {
-  async function ready(): Promise<string | undefined> {
-    if (isDraining()) return 'draining';
+export function createOperations(parts: Parts): OperationsHandler {
+  const { metrics, origin, log, metricsPublic, check, isDraining, collectAll, now = () => performance.now() } = parts;
+  let checking: Promise<boolean> | undefined;
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  let fine = true;
+
+  async function look(): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
+    const before = fine;
     try {
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => reject(new Error('the check took too long')), CHECK_MS);
       });
       await Promise.race([check(), late]);
-      return undefined;
+      fine = true;
+      if (!before) log.info('ready again');
     } catch (error) {
-      log.warn({ err: error }, 'not ready');
-      return 'storage or database cannot be reached';
+      fine = false;
+      if (before) log.error({ err: error }, 'not ready: storage or database cannot be written to');
     } finally {
       clearTimeout(timer);
+      checkedAt = now();
+      checking = undefined;
     }
+    return fine;
+  }
+
+  async function problem(): Promise<string | undefined> {
+    if (isDraining()) return 'draining';
+    if (now() - checkedAt >= BELIEVED_MS) {
+      checking ??= look();
+      await checking;
+    }
+    return fine ? undefined : 'storage or database cannot be written to';
   }
 
   return async (request, response, path) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return text(response, 405, 'method not allowed\n', { Allow: 'GET, HEAD' });
     if (path === '/livez') return text(response, 200, 'ok\n');
     if (path === '/readyz') {
-      const problem = await ready();
-      return text(response, problem === undefined ? 200 : 503, `${problem ?? 'ok'}\n`);
+      const found = await problem();
+      return text(response, found === undefined ? 200 : 503, `${found ?? 'ok'}\n`);
     }
     const allowed = metricsPublic || origin.isLocal(request);
     if (!allowed) return text(response, 403, 'metrics are for this machine only; see the option metricsPublic\n');
-    const body = collectAll ? await collectAll() : await metrics.registry.metrics();
+    const body = (await collectAll?.()) ?? (await metrics.registry.metrics());
     return text(response, 200, body, { 'Content-Type': metrics.registry.contentType });
   };
 }

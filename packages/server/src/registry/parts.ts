@@ -20,4 +20,6 @@ export interface RegistryParts {
   readonly metrics: Metrics;
   readonly origin: RequestOrigin;
   readonly options: RegistryOptions;
+  /** Names this process in the leases it holds. */
+  readonly holder: string;
 }

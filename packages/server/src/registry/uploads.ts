@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, isRepositoryName, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
@@ -14,6 +13,7 @@ import {
   removeUpload,
   repositoriesWithBlob,
   type UploadSession,
+  uploadLease,
 } from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, SLAB_BYTES, type StreamHash } from '../content/index.ts';
 import { AppError, newId } from '../platform/index.ts';
@@ -54,7 +54,7 @@ export interface UploadHandlers {
 
 /** end-4, 5, 6, 11, 13 and 14 of distribution-spec. */
 export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
-  const { database, blobs, access, slabs, hashThreads, clock, metrics, options } = parts;
+  const { database, blobs, access, slabs, hashThreads, clock, metrics, options, holder } = parts;
   const hashes = new LRUCache<string, RunningHash>({
     max: KEPT_HASHES,
     ttl: 3_600_000,
@@ -263,7 +263,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     }
     let finished = () => {};
     writing.set(id, { request, done: new Promise<void>((resolve) => (finished = resolve)) });
-    const lease = lastLease.get(id) ?? randomUUID();
+    const lease = lastLease.get(id) ?? uploadLease(holder);
     const renew = () =>
       database.write((tx) => leaseUpload(tx, id, lease, clock.now(), clock.now() + LEASE_MS), { durable: false }).catch(() => false);
     const release = () => {

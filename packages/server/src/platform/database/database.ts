@@ -38,7 +38,7 @@ export interface Database extends Session {
   write<T>(work: (tx: Session) => Promise<T>, options?: WriteOptions): Promise<T>;
   /** Applies the migrations not yet applied, in order, each in a transaction. */
   migrate(migrations: readonly Migration[]): Promise<void>;
-  /** Throws unless a write would be possible now. */
+  /** Throws unless a write is possible now; it makes one. */
   ping(): Promise<void>;
   close(): Promise<void>;
 }

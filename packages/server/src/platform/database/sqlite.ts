@@ -23,6 +23,8 @@ export const sqliteCompiler = new Kysely<never>({
 const BUSY = 5;
 const BUSY_LIMIT_MS = 10_000;
 const BATCH = 16;
+/** A change of nothing that is written all the same. */
+const PING = 'UPDATE migration SET applied_at = applied_at WHERE rowid = (SELECT min(rowid) FROM migration)';
 
 interface Prepared {
   readonly statement: StatementSync;
@@ -87,9 +89,16 @@ interface Job {
   reject(error: unknown): void;
 }
 
+interface SqliteOptions {
+  /** This process moves the log into the database file; one of those that share the file should. */
+  readonly checkpoint: boolean;
+  /** Told of each change how long it took in seconds, the wait for others and for the disk included. */
+  readonly onWrite?: (seconds: number) => void;
+}
+
 /** Opens the database file, making it if needed. Several processes of one host may open it at once. */
-export function openSqlite(path: string, options: { checkpoint: boolean }): Database {
-  return new SqliteDatabase(path, options.checkpoint);
+export function openSqlite(path: string, options: SqliteOptions): Database {
+  return new SqliteDatabase(path, options);
 }
 
 class SqliteDatabase implements Database {
@@ -99,10 +108,12 @@ class SqliteDatabase implements Database {
   readonly #rows: RowCache;
   readonly #checkpointer: Checkpointer | undefined;
   readonly #queue: Job[] = [];
+  readonly #onWrite: ((seconds: number) => void) | undefined;
   #pumping: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(path: string, checkpoint: boolean) {
+  constructor(path: string, { checkpoint, onWrite }: SqliteOptions) {
+    this.#onWrite = onWrite;
     this.#writer = new Connection(path, 5000);
     this.#writer.raw.exec('CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)');
     this.#writer.raw.exec('PRAGMA busy_timeout=0');
@@ -129,12 +140,16 @@ class SqliteDatabase implements Database {
   write<T>(work: (tx: Session) => Promise<T>, { durable = true }: WriteOptions = {}): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let value: T;
+      const begun = performance.now();
       this.#queue.push({
         durable,
         run: async (tx) => {
           value = await work(tx);
         },
-        resolve: () => resolve(value),
+        resolve: () => {
+          this.#onWrite?.((performance.now() - begun) / 1000);
+          resolve(value);
+        },
         reject,
       });
       this.#pumping ??= this.#pump();
@@ -167,7 +182,7 @@ class SqliteDatabase implements Database {
 
   async ping(): Promise<void> {
     this.#reader.raw.prepare('SELECT 1 FROM migration LIMIT 1').get();
-    await this.#sync.healthy();
+    await this.write(() => Promise.resolve(this.#writer.raw.exec(PING)));
   }
 
   close(): Promise<void> {

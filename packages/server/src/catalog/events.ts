@@ -1,0 +1,21 @@
+import { append, type NewEvent, queriesOf, type Session } from '../platform/index.ts';
+import type { CatalogTables } from './schema.ts';
+
+/** What this room announces, in the transaction of the change itself. Blobs announce nothing: manifests say what counts. */
+export type CatalogEvent =
+  | { readonly topic: 'manifest.pushed'; readonly payload: { digest: string; mediaType: string; size: number; by: string } }
+  | { readonly topic: 'manifest.deleted'; readonly payload: { digest: string; mediaType: string; by: string } }
+  | { readonly topic: 'tag.moved'; readonly payload: { tag: string; digest: string; previous: string | null; by: string } }
+  | { readonly topic: 'tag.deleted'; readonly payload: { tag: string; previous: string; by: string } };
+
+const query = queriesOf<CatalogTables>('catalog');
+const repositoryName = query<{ id: number }>()('repositoryName', (db, p) =>
+  db.selectFrom('repository').select('name').where('id', '=', p('id')),
+);
+
+export async function announce(tx: Session, repositoryId: number, event: CatalogEvent, now: number): Promise<void> {
+  const repository = await tx.first(repositoryName, { id: repositoryId });
+  if (!repository) throw new Error('an event tells of a repository that does not exist');
+  const told: NewEvent = { ...event, repository: repository.name };
+  await append(tx, told, now);
+}
