@@ -15,12 +15,14 @@ import {
   createRequestOrigin,
   type Database,
   dataPaths,
+  describeRequest,
   ERRORS,
   freeJobs,
   jobCounts,
   jobMigrations,
   type Listener,
   listen,
+  logRequest,
   type Metrics,
   type OutboxConsumer,
   openSecrets,
@@ -28,6 +30,7 @@ import {
   outboxBacklog,
   outboxDelivery,
   outboxMigrations,
+  requestIdOf,
   systemClock,
   toAppError,
 } from './platform/index.ts';
@@ -36,6 +39,8 @@ import { createRegistry } from './registry/index.ts';
 /** Large transfer buffers of one process: 64 MiB at most. */
 const SLABS = 128;
 const HASH_THREADS = 2;
+/** Addresses besides those of the distribution API. */
+const KNOWN = new Set(['/token', '/livez', '/readyz', '/metrics']);
 
 export interface App {
   readonly port: number;
@@ -140,12 +145,14 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     if (url.startsWith('/v2')) return await registry(request, response);
     const mark = url.indexOf('?');
     const path = mark < 0 ? url : url.slice(0, mark);
+    describeRequest(response, KNOWN.has(path) ? path.slice(1) : 'none');
     try {
       if (path === '/token') return await token(request, response);
       if (path === '/livez' || path === '/readyz' || path === '/metrics') return await operations(request, response, path);
       throw new AppError('not_found', 'no such address');
     } catch (error) {
-      answerProblem(response, error);
+      const shown = answerProblem(response, error);
+      if (shown.status >= 500) log.error({ err: shown.cause ?? shown, requestId: requestIdOf(response), path }, 'request failed');
     }
   };
 
@@ -153,9 +160,10 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const listener: Listener = await listen(
     (request, response) => {
       running++;
+      if (config.logRequests) logRequest(log, request, response, origin.clientAddress(request));
       handle(request, response)
         .catch((error: unknown) => {
-          log.error({ err: error }, 'a request handler failed');
+          log.error({ err: error, requestId: requestIdOf(response) }, 'a request handler failed');
           response.destroy();
         })
         .finally(() => running--);
@@ -197,13 +205,14 @@ function addressOf(listenOn: string): { host: string; port: number } {
   return { host: listenOn.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listenOn.slice(colon + 1)) };
 }
 
-function answerProblem(response: ServerResponse, thrown: unknown): void {
+function answerProblem(response: ServerResponse, thrown: unknown): AppError {
+  const error = toAppError(thrown);
   if (response.headersSent) {
     response.destroy();
-    return;
+    return error;
   }
-  const error = toAppError(thrown);
   const body = JSON.stringify({ errors: [{ code: ERRORS[error.code].oci, message: error.message }] });
   response.writeHead(error.status, { ...error.headers, 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) });
   response.end(body);
+  return error;
 }

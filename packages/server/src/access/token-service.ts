@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
-import { AppError, type Session } from '../platform/index.ts';
+import { AppError, describeRequest, type Session } from '../platform/index.ts';
 import type { Access } from './access.ts';
 import type { PasswordChecker } from './passwords.ts';
 import { type Action, ALL_ACTIONS } from './roles.ts';
@@ -44,6 +44,7 @@ export function createTokenHandler({ session, access, passwords, tokens }: Parts
   }
 
   async function answer(response: ServerResponse, user: User | undefined, scopes: readonly string[], withRefresh: boolean): Promise<void> {
+    describeRequest(response, 'token', user?.name ?? 'anonymous');
     const grants = await intersect(user, parseScopes(scopes));
     const issued = await tokens.access({ subject: user?.id ?? 0, generation: user?.generation ?? 0, ...grants });
     const body = JSON.stringify({

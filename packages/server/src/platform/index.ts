@@ -42,3 +42,4 @@ export {
 } from './outbox.ts';
 export { createRequestOrigin, type RequestOrigin } from './requests.ts';
 export { openSecrets, type Secrets } from './secrets.ts';
+export { describeRequest, logRequest, requestIdOf } from './trace.ts';

@@ -1,8 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { TracedResponse } from './trace.ts';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+type TracedServer = Server<typeof IncomingMessage, typeof TracedResponse>;
 
 export interface Listener {
   /** Port that was taken. */
@@ -44,6 +47,7 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
       noDelay: true,
       keepAlive: true,
       insecureHTTPParser: false,
+      ServerResponse: TracedResponse,
     },
     take,
   );
@@ -71,7 +75,7 @@ interface Drain {
   readonly silent: ReadonlySet<Socket>;
 }
 
-async function drain(server: Server, { limitMs, running, silent }: Drain): Promise<void> {
+async function drain(server: TracedServer, { limitMs, running, silent }: Drain): Promise<void> {
   const begun = performance.now();
   server.closeIdleConnections();
   while (running() > 0 && performance.now() - begun < limitMs / 2) await delay(LOOK_MS);
@@ -79,7 +83,7 @@ async function drain(server: Server, { limitMs, running, silent }: Drain): Promi
   await close(server, Math.max(0, limitMs - (performance.now() - begun)));
 }
 
-function close(server: Server, limitMs: number): Promise<void> {
+function close(server: TracedServer, limitMs: number): Promise<void> {
   return new Promise((resolve) => {
     const limit = setTimeout(() => server.closeAllConnections(), limitMs);
     // Keep-alive connections that fall idle while others still run.

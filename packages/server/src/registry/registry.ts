@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Action, Identity } from '../access/index.ts';
-import { AppError, type Observe } from '../platform/index.ts';
+import { AppError, describeRequest, type Observe, requestIdOf } from '../platform/index.ts';
 import { createBlobHandlers } from './blobs.ts';
 import { answerError, answerJson, type Call } from './http.ts';
 import { createCatalogHandler, createTagsHandler } from './listing.ts';
@@ -74,9 +74,11 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     query: URLSearchParams,
   ): Promise<void> {
     const identity = await identify(request, target, route);
+    const actor = access.actor(identity);
+    describeRequest(response, target.resource, actor);
     await authorize(request, target, route, identity);
     const { name, reference } = target;
-    await route.handle({ request, response, name, reference, query, identity, actor: access.actor(identity) });
+    await route.handle({ request, response, name, reference, query, identity, actor });
   }
 
   async function identify(request: IncomingMessage, target: Target, route: Route): Promise<Identity> {
@@ -118,7 +120,10 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
       thrown instanceof AppError && thrown.code === 'unauthorized' ? (thrown.detail as { scope?: string } | undefined)?.scope : undefined;
     const error = wanted === undefined ? thrown : challenge(request, wanted, thrown as AppError, 'insufficient_scope');
     const shown = answerError(request, response, error);
-    if (shown.status >= 500) log.error({ err: shown.cause ?? shown, method: request.method, path: request.url }, 'request failed');
+    if (shown.status >= 500) {
+      const requestId = requestIdOf(response);
+      log.error({ err: shown.cause ?? shown, requestId, method: request.method, path: request.url?.split('?', 1)[0] }, 'request failed');
+    }
     return shown;
   }
 
@@ -132,6 +137,7 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
       const target = parsePath(mark < 0 ? url : url.slice(0, mark));
       if (!target) throw new AppError('not_found', 'no such endpoint');
       routeClass = target.resource;
+      describeRequest(response, routeClass);
       const route = routes.get(`${request.method} ${target.resource}`);
       if (!route) throw notAllowed(methods.get(target.resource) ?? []);
       observe = route.observe;
