@@ -130,7 +130,13 @@ export function openFileStore(root: string): BlobStore {
     },
 
     async ping() {
-      await directories.sync(uploads);
+      const path = uploadPath(`ping-${randomUUID()}`);
+      try {
+        const fd = await openFile(path, 'wx', 0o600);
+        await writeAll(fd, Buffer.from('ping'), 4, 0).finally(() => closeFile(fd));
+      } finally {
+        await rm(path, { force: true });
+      }
     },
   };
 }
