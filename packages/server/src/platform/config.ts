@@ -3,6 +3,8 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import Type, { type Static, type TSchema } from 'typebox';
 import { parseDocument } from 'yaml';
+import { parseDestinations } from './destinations.ts';
+import { parseRanges } from './requests.ts';
 
 const seconds = (minimum: number, maximum: number, value: number, description: string) =>
   Type.Integer({ minimum, maximum, default: value, description });
@@ -64,6 +66,20 @@ export const ConfigSchema = Type.Object({
   }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
+  outboundAllow: Type.String({
+    default: '',
+    description:
+      'where outgoing calls may go besides public addresses: addresses, CIDR ranges and hosts such as *.corp.example, separated by commas',
+  }),
+  outboundProxy: Type.String({
+    pattern: '^(https?://[^\\s/?#]+/?)?$',
+    default: '',
+    description: 'proxy for outgoing calls, such as http://proxy:3128; empty calls directly',
+  }),
+  outboundCaFile: Type.String({
+    default: '',
+    description: 'PEM file of authorities that outgoing calls trust besides the usual ones; empty for none',
+  }),
   metricsPublic: Type.Boolean({
     default: false,
     description: 'answer /metrics to any address; otherwise to loopback and trusted proxies only',
@@ -93,6 +109,9 @@ export class ConfigError extends Error {
     this.problems = problems;
   }
 }
+
+/** Options whose text has a grammar of its own; each throws for what is outside. */
+const LISTS = { trustedProxies: parseRanges, outboundAllow: parseDestinations };
 
 interface Sources {
   /** Path of a YAML file. */
@@ -124,6 +143,13 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
   for (const [key, text] of Object.entries(flags)) if (text !== undefined) take('command line', key, fromText(key as Key, text));
   const port = Number(String(values.get('listen')).split(':').at(-1));
   if (port > 65_535) problems.push(`listen is "${values.get('listen')}"; the port must be 0 to 65535`);
+  for (const [key, parse] of Object.entries(LISTS)) {
+    try {
+      parse(String(values.get(key)));
+    } catch (error) {
+      problems.push(`${key} is ${JSON.stringify(values.get(key))}; ${(error as Error).message}`);
+    }
+  }
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.fromEntries(values) as Config;
 }

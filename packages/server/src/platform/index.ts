@@ -30,6 +30,7 @@ export { type Listener, listen } from './listener.ts';
 export { createLog, type Log } from './log.ts';
 export { createMetrics, type Metrics, type Observe } from './metrics.ts';
 export { createOperations } from './operations.ts';
+export { createOutbound, type Outbound, OutboundError, type OutboundRequest, type OutboundResponse } from './outbound.ts';
 export {
   append,
   type NewEvent,

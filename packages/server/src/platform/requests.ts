@@ -17,11 +17,7 @@ const HOST = /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]{1,253})(?::[0-9]{1,5})?$/;
 
 /** Throws for a list that is not addresses or CIDR ranges. */
 export function createRequestOrigin(options: { publicUrl: string; trustedProxies: string; listen: string }): RequestOrigin {
-  const trusted = options.trustedProxies
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '')
-    .map(parseRange);
+  const trusted = parseRanges(options.trustedProxies);
   const isTrusted = (address: string | undefined) => address !== undefined && trusted.some((range) => contains(range, address));
 
   return {
@@ -55,10 +51,23 @@ function header(request: IncomingMessage, name: string): string | undefined {
   return typeof value === 'string' ? value.split(',')[0]?.trim() : undefined;
 }
 
+/** Addresses and CIDR ranges, separated by commas. Throws for anything else. */
+export function parseRanges(list: string): Range[] {
+  return list
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+    .map(parseRange);
+}
+
 function parseRange(text: string): Range {
-  if (text.includes('/')) return ipaddr.parseCIDR(text);
-  const address = ipaddr.process(text);
-  return [address, address.kind() === 'ipv4' ? 32 : 128];
+  try {
+    if (text.includes('/')) return ipaddr.parseCIDR(text);
+    const address = ipaddr.process(text);
+    return [address, address.kind() === 'ipv4' ? 32 : 128];
+  } catch (cause) {
+    throw new Error(`"${text}" is neither an address nor a CIDR range`, { cause });
+  }
 }
 
 function contains([network, bits]: Range, text: string): boolean {
