@@ -1,15 +1,14 @@
-import { type Config, ConfigSchema, loadConfig, variableOf } from '@entrepot/server/config';
+import { type Config, ConfigSchema, flagOf, loadConfig, variableOf } from '@entrepot/server/config';
 import { type Command, Option } from 'commander';
 
-const SHORT: Record<string, string> = { dataDir: '--data <dir>', listen: '--listen <host:port>' };
+const VALUES: Record<string, string> = { dataDir: '<dir>', listen: '<host:port>' };
 
 /** Adds `--config` and one option for each key of the configuration. */
 export function withConfig(command: Command): Command {
   command.addOption(new Option('--config <file>', 'YAML file with options').env('ENTREPOT_CONFIG'));
   for (const [key, schema] of Object.entries(ConfigSchema.properties)) {
     const { description, default: value } = schema as { description?: string; default?: unknown };
-    const flags = SHORT[key] ?? `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} <value>`;
-    command.option(flags, `${description} (default ${JSON.stringify(value)}, ${variableOf(key)})`);
+    command.option(`${flagOf(key)} ${VALUES[key] ?? '<value>'}`, `${description} (default ${JSON.stringify(value)}, ${variableOf(key)})`);
   }
   return command;
 }

@@ -82,7 +82,7 @@ export const ConfigSchema = Type.Object({
   }),
   metricsPublic: Type.Boolean({
     default: false,
-    description: 'answer /metrics to any address; otherwise to loopback and trusted proxies only',
+    description: 'answer /metrics to any address; otherwise to this machine only',
   }),
 });
 
@@ -94,6 +94,11 @@ const KEYS = Object.keys(ConfigSchema.properties) as Key[];
 /** `dataDir` → `ENTREPOT_DATA_DIR`. */
 export function variableOf(key: string): string {
   return `ENTREPOT_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+/** `dataDir` → `--data`, `uploadExpiryHours` → `--upload-expiry-hours`. */
+export function flagOf(key: string): string {
+  return key === 'dataDir' ? '--data' : `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 /** Variables that are no option: the first admin's password, and the switch of the test suite. */

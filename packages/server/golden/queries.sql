@@ -1,0 +1,154 @@
+-- access.countUsers
+select count(*) as "count" from "user";
+-- access.insertUser
+insert into "user" ("name", "password_hash", "admin", "disabled", "generation", "created_at") values (?, ?, ?, ?, ?, ?) on conflict ("name") do nothing;
+-- access.listUsers
+select "id", "name", "password_hash" as "passwordHash", "admin", "disabled", "generation" from "user" where "name" > ? order by "name" limit ?;
+-- access.memberRole
+select "project"."public", "project_member"."role" from "project" left join "project_member" on "project_member"."project_id" = "project"."id" and "project_member"."user_id" = ? where "project"."name" = ?;
+-- access.updateDisabled
+update "user" set "disabled" = ?, "generation" = "generation" + ? where "name" = ?;
+-- access.updatePassword
+update "user" set "password_hash" = ?, "generation" = "generation" + ?, "disabled" = ? where "name" = ?;
+-- access.upsertMember
+insert into "project_member" ("project_id", "user_id", "role") select "project"."id" as "project_id", "user"."id" as "user_id", cast(? as text) as "role" from "project", "user" where "project"."name" = ? and "user"."name" = ? on conflict ("project_id", "user_id") do update set "role" = "excluded"."role";
+-- access.userById
+select "id", "name", "password_hash" as "passwordHash", "admin", "disabled", "generation" from "user" where "id" = ?;
+-- access.userByName
+select "id", "name", "password_hash" as "passwordHash", "admin", "disabled", "generation" from "user" where "name" = ?;
+-- catalog.blobSize
+select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
+-- catalog.clearUploadLeases
+update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not null;
+-- catalog.clearUploadLeasesOf
+update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" >= ? and "lease" < ?;
+-- catalog.countUploads
+select count(*) as "open" from "upload_session";
+-- catalog.deleteBlob
+delete from "repository_blob" where "repository_id" = ? and "digest" = ?;
+-- catalog.deleteManifest
+delete from "manifest" where "id" = ?;
+-- catalog.deleteManifestContent
+delete from "manifest_content" where "manifest_id" = ?;
+-- catalog.deleteReferences
+delete from "manifest_reference" where "manifest_id" = ?;
+-- catalog.expiredUploads
+select "id" from "upload_session" where "updated_at" < ? and "lease_until" < ? order by "updated_at" limit ?;
+-- catalog.findUpload
+select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until" as "leaseUntil" from "upload_session" where "id" = ?;
+-- catalog.insertBlob
+insert into "repository_blob" ("repository_id", "digest", "size", "created_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest") do nothing;
+-- catalog.insertManifest
+insert into "manifest" ("repository_id", "digest", "media_type", "size", "artifact_type", "annotations", "subject", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- catalog.insertManifestContent
+insert into "manifest_content" ("manifest_id", "bytes") values (?, ?);
+-- catalog.insertProject
+insert into "project" ("name", "public", "created_at", "created_by") values (?, ?, ?, ?) on conflict ("name") do nothing;
+-- catalog.insertReference
+insert into "manifest_reference" ("manifest_id", "repository_id", "digest", "kind") values (?, ?, ?, ?) on conflict ("manifest_id", "digest", "kind") do nothing;
+-- catalog.insertRepository
+insert into "repository" ("project_id", "name", "created_at") values (?, ?, ?) on conflict ("name") do nothing;
+-- catalog.insertTagHistory
+insert into "tag_history" ("repository_id", "name", "digest", "previous_digest", "changed_at", "changed_by") values (?, ?, ?, ?, ?, ?);
+-- catalog.insertUpload
+insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- catalog.leaseUpload
+update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
+-- catalog.listProjects
+select "id", "name", "public" from "project" where "name" > ? order by "name" limit ?;
+-- catalog.listReferrers
+select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
+-- catalog.listRepositories
+select "repository"."name", "project"."name" as "project", "project"."public" from "repository" inner join "project" on "project"."id" = "repository"."project_id" where "repository"."name" > ? order by "repository"."name" limit ?;
+-- catalog.listTagHistory
+select "id", "digest", "previous_digest" as "previousDigest", "changed_at" as "changedAt", "changed_by" as "changedBy" from "tag_history" where "repository_id" = ? and "name" = ? and "id" < ? order by "id" desc limit ?;
+-- catalog.listTags
+select "name" from "tag" where "repository_id" = ? and "name" > ? order by "name" limit ?;
+-- catalog.manifestByDigest
+select "id", "digest", "media_type" as "mediaType", "size" from "manifest" where "repository_id" = ? and "digest" = ?;
+-- catalog.manifestByTag
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."size" from "tag" inner join "manifest" on "manifest"."repository_id" = "tag"."repository_id" and "manifest"."digest" = "tag"."digest" where "tag"."repository_id" = ? and "tag"."name" = ?;
+-- catalog.manifestContent
+select "bytes" from "manifest_content" where "manifest_id" = ?;
+-- catalog.projectByName
+select "id", "name", "public" from "project" where "name" = ?;
+-- catalog.referencesTo
+select "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? limit ?;
+-- catalog.releaseUpload
+update "upload_session" set "lease" = ?, "lease_until" = ?, "bytes" = ?, "digest" = ?, "updated_at" = ? where "id" = ? and "lease" = ?;
+-- catalog.removeExpiredUpload
+delete from "upload_session" where "id" = ? and "updated_at" < ? and "lease_until" < ?;
+-- catalog.removeTag
+delete from "tag" where "repository_id" = ? and "name" = ?;
+-- catalog.removeUpload
+delete from "upload_session" where "id" = ?;
+-- catalog.repositoriesOf
+select "repository"."id", "repository"."name", "repository_blob"."size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" > ? order by "repository_blob"."repository_id" limit ?;
+-- catalog.repositoryByName
+select "id", "name", "project_id" as "projectId" from "repository" where "name" = ?;
+-- catalog.repositoryName
+select "name" from "repository" where "id" = ?;
+-- catalog.subjectByPrefix
+select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? and "subject" < ? limit ?;
+-- catalog.tagDigest
+select "digest" from "tag" where "repository_id" = ? and "name" = ?;
+-- catalog.tagsOfDigest
+select "name" from "tag" where "repository_id" = ? and "digest" = ?;
+-- catalog.updateVisibility
+update "project" set "public" = ? where "name" = ?;
+-- catalog.upsertTag
+insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by") values (?, ?, ?, ?, ?) on conflict ("repository_id", "name") do update set "digest" = "excluded"."digest", "updated_at" = "excluded"."updated_at", "updated_by" = "excluded"."updated_by";
+-- jobs.cancelRunning
+update "job" set "cancelled" = ?, "again" = ? where "id" = ? and "state" = ?;
+-- jobs.cancelWaiting
+update "job" set "state" = ?, "due_at" = ?, "unique_key" = ?, "finished_at" = ? where "id" = ? and "state" = ? and ("unique_key" is null or "unique_key" != ?);
+-- jobs.cancelledOf
+select "id", "fence" from "job" where "state" = ? and "cancelled" = ? and "holder" = ?;
+-- jobs.claim
+update "job" set "state" = ?, "due_at" = ?, "attempts" = "attempts" + ?, "fence" = "fence" + ?, "holder" = ?, "again" = ?, "started_at" = ? where "id" = (select "next"."id" from "job" as "next" where "next"."kind" = ? and "next"."due_at" <= ? order by "next"."due_at", "next"."id" limit ?) and "due_at" <= ? returning "id", "payload", "attempts", "fence", "cancelled", "last_error" as "lastError";
+-- jobs.count
+select "state", count(*) as "jobs" from "job" group by "state";
+-- jobs.due
+select "id" from "job" where "kind" = ? and "due_at" <= ? limit ?;
+-- jobs.enqueue
+insert into "job" ("kind", "unique_key", "payload", "state", "due_at", "attempts", "fence", "again", "cancelled", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("kind", "unique_key") do update set "payload" = "excluded"."payload", "again" = ?, "due_at" = case when ("job"."state" = ? and "job"."attempts" = ? and "excluded"."due_at" < "job"."due_at") then "excluded"."due_at" else "job"."due_at" end returning "id";
+-- jobs.enqueueRecurring
+insert into "job" ("kind", "unique_key", "payload", "state", "due_at", "attempts", "fence", "again", "cancelled", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("kind", "unique_key") do nothing;
+-- jobs.extendLease
+update "job" set "due_at" = ? where "id" = ? and "fence" = ? and "state" = ?;
+-- jobs.find
+select "id", "kind", "state", "attempts", "progress", "result", "last_error" as "error", "created_at" as "createdAt", "started_at" as "startedAt", "finished_at" as "finishedAt" from "job" where "id" = ?;
+-- jobs.freeAll
+update "job" set "state" = ?, "due_at" = ?, "holder" = ? where "state" = ?;
+-- jobs.freeOf
+update "job" set "state" = ?, "due_at" = ?, "holder" = ? where "state" = ? and "holder" = ?;
+-- jobs.hastenRecurring
+update "job" set "due_at" = ? where "kind" = ? and "unique_key" = ? and "state" = ? and "attempts" = ? and "due_at" > ?;
+-- jobs.progress
+update "job" set "progress" = ? where "id" = ? and "fence" = ? and "state" = ?;
+-- jobs.prune
+delete from "job" where "id" in (select "old"."id" from "job" as "old" where "old"."state" = ? and "old"."finished_at" < ? limit ?);
+-- jobs.reschedule
+update "job" set "state" = ?, "due_at" = ?, "attempts" = ?, "holder" = ?, "cancelled" = ?, "result" = ?, "last_error" = ? where "id" = ? and "fence" = ? and "state" = ?;
+-- jobs.settle
+update "job" set "state" = ?, "due_at" = ?, "unique_key" = ?, "holder" = ?, "result" = ?, "last_error" = ?, "finished_at" = ? where "id" = ? and "fence" = ? and "state" = ? and "again" = ?;
+-- outbox.append
+insert into "outbox_event" ("topic", "repository", "payload", "created_at") values (?, ?, ?, ?);
+-- outbox.eventsAfter
+select "id", "topic", "repository", "payload", "created_at" as "at" from "outbox_event" where "id" > ? order by "id" limit ?;
+-- outbox.forgetConsumers
+delete from "outbox_consumer" where "seen_at" < ?;
+-- outbox.newest
+select "id" from "outbox_event" order by "id" desc limit ?;
+-- outbox.position
+select "position" from "outbox_consumer" where "name" = ?;
+-- outbox.pruneOld
+delete from "outbox_event" where "id" in (select "old"."id" from "outbox_event" as "old" order by "old"."id" limit ?) and "created_at" < ?;
+-- outbox.pruneSeen
+delete from "outbox_event" where "id" in (select "old"."id" from "outbox_event" as "old" where "old"."id" <= ? order by "old"."id" limit ?);
+-- outbox.savePosition
+insert into "outbox_consumer" ("name", "position", "seen_at") values (?, ?, ?) on conflict ("name") do update set "position" = "excluded"."position", "seen_at" = "excluded"."seen_at";
+-- outbox.slowestPosition
+select "position" from "outbox_consumer" order by "position" limit ?;
+-- outbox.touchConsumer
+insert into "outbox_consumer" ("name", "position", "seen_at") values (?, ?, ?) on conflict ("name") do update set "seen_at" = "excluded"."seen_at";

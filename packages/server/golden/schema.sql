@@ -1,0 +1,136 @@
+-- 0001-catalog
+create table "project" (
+  "id" integer primary key autoincrement,
+  "name" text not null unique,
+  "public" integer not null,
+  "created_at" bigint not null,
+  "created_by" text not null
+);
+create table "repository" (
+  "id" integer primary key autoincrement,
+  "project_id" integer not null references "project" ("id"),
+  "name" text not null unique,
+  "created_at" bigint not null
+);
+create index "repository_project" on "repository" ("project_id", "name");
+create table "repository_blob" (
+  "repository_id" integer not null references "repository" ("id"),
+  "digest" text not null,
+  "size" bigint not null,
+  "created_at" bigint not null,
+  constraint "repository_blob_pk" primary key ("repository_id", "digest")
+);
+create index "repository_blob_digest" on "repository_blob" ("digest", "repository_id");
+create table "manifest" (
+  "id" integer primary key autoincrement,
+  "repository_id" integer not null references "repository" ("id"),
+  "digest" text not null,
+  "media_type" text not null,
+  "size" bigint not null,
+  "artifact_type" text,
+  "annotations" text,
+  "subject" text,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  constraint "manifest_digest" unique ("repository_id", "digest")
+);
+create index "manifest_subject" on "manifest" ("repository_id", "subject", "digest");
+create table "manifest_content" (
+  "manifest_id" integer primary key references "manifest" ("id"),
+  "bytes" blob not null
+);
+create table "manifest_reference" (
+  "manifest_id" integer not null references "manifest" ("id"),
+  "repository_id" integer not null,
+  "digest" text not null,
+  "kind" text not null,
+  constraint "manifest_reference_pk" primary key ("manifest_id", "digest", "kind")
+);
+create index "manifest_reference_digest" on "manifest_reference" ("repository_id", "digest", "kind");
+create table "tag" (
+  "repository_id" integer not null references "repository" ("id"),
+  "name" text not null,
+  "digest" text not null,
+  "updated_at" bigint not null,
+  "updated_by" text not null,
+  constraint "tag_pk" primary key ("repository_id", "name")
+);
+create index "tag_digest" on "tag" ("repository_id", "digest");
+create table "tag_history" (
+  "id" integer primary key autoincrement,
+  "repository_id" integer not null,
+  "name" text not null,
+  "digest" text,
+  "previous_digest" text,
+  "changed_at" bigint not null,
+  "changed_by" text not null
+);
+create index "tag_history_tag" on "tag_history" ("repository_id", "name", "id");
+create table "upload_session" (
+  "id" text primary key,
+  "repository" text not null,
+  "owner" text not null,
+  "algorithm" text not null,
+  "bytes" bigint not null,
+  "digest" text,
+  "lease" text,
+  "lease_until" bigint not null,
+  "created_at" bigint not null,
+  "updated_at" bigint not null
+);
+create index "upload_session_age" on "upload_session" ("updated_at");
+
+-- 0001-access
+create table "user" (
+  "id" integer primary key autoincrement,
+  "name" text not null unique,
+  "password_hash" text not null,
+  "admin" integer not null,
+  "disabled" integer not null,
+  "generation" integer not null,
+  "created_at" bigint not null
+);
+create table "project_member" (
+  "project_id" integer not null references "project" ("id"),
+  "user_id" integer not null references "user" ("id"),
+  "role" text not null,
+  constraint "project_member_pk" primary key ("project_id", "user_id")
+);
+
+-- 0001-jobs
+create table "job" (
+  "id" integer primary key autoincrement,
+  "kind" text not null,
+  "unique_key" text,
+  "payload" text not null,
+  "state" text not null,
+  "due_at" bigint,
+  "attempts" integer not null,
+  "fence" integer not null,
+  "holder" text,
+  "again" integer not null,
+  "cancelled" integer not null,
+  "progress" text,
+  "result" text,
+  "last_error" text,
+  "created_at" bigint not null,
+  "started_at" bigint,
+  "finished_at" bigint,
+  constraint "job_key" unique ("kind", "unique_key")
+);
+create index "job_due" on "job" ("kind", "due_at");
+create index "job_finished" on "job" ("state", "finished_at");
+
+-- 0001-outbox
+create table "outbox_event" (
+  "id" integer primary key autoincrement,
+  "topic" text not null,
+  "repository" text not null,
+  "payload" text not null,
+  "created_at" bigint not null
+);
+create table "outbox_consumer" (
+  "name" text primary key,
+  "position" bigint not null,
+  "seen_at" bigint not null
+);
