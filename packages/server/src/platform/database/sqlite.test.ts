@@ -152,6 +152,7 @@ describe('SQLite file', () => {
     expect(await value()).toBe(0);
 
     disk.failingSync = false;
+    disk.written = 0;
     const log = fs.statSync(`${path}-wal`).size;
     await set('b', 2);
     expect(disk.written).toBe(log);
