@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
-import { Agent, type Dispatcher, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import { type Destinations, parseDestinations } from './destinations.ts';
 
 /** Why a call failed; the message never holds anything that the other side sent. */
@@ -79,10 +79,15 @@ export function createOutbound({ outboundAllow, outboundProxy, outboundCaFile, r
   const tls = { timeout: CONNECT_MS, ...(ca ? { ca } : {}) };
   const limits = { maxHeaderSize: MAX_HEADER_BYTES, connections: 64, pipelining: 1 };
   const lookup = checkedLookup(destinations, resolve);
-  const dispatcher: Dispatcher =
-    outboundProxy === ''
+  let made: Promise<Dispatcher> | undefined;
+
+  /** The library is loaded by the first call: a registry that makes none does without its 12 MiB. */
+  async function makeDispatcher(): Promise<Dispatcher> {
+    const { Agent, ProxyAgent } = await import('undici');
+    return outboundProxy === ''
       ? new Agent({ ...limits, connect: { ...tls, lookup } })
       : new ProxyAgent({ ...limits, uri: outboundProxy, proxyTunnel: true, requestTls: tls, proxyTls: tls });
+  }
 
   /** One hop: checks where it leads, and sends. */
   async function send(url: URL, hop: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
@@ -93,6 +98,8 @@ export function createOutbound({ outboundAllow, outboundProxy, outboundCaFile, r
       const found = await resolve(host).catch(() => []);
       if (found.length > 0) requireAllowed(destinations, found, host);
     }
+    made ??= makeDispatcher();
+    const dispatcher = await made;
     try {
       return await dispatcher.request(hop);
     } catch (error) {
@@ -129,7 +136,7 @@ export function createOutbound({ outboundAllow, outboundProxy, outboundCaFile, r
     }
   }
 
-  return { request, close: () => dispatcher.close() };
+  return { request, close: async () => (await made)?.close() };
 }
 
 function answerOf({ statusCode, headers, body }: Dispatcher.ResponseData, url: URL, maxBytes: number): OutboundResponse {
