@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Client, imageManifest, sha256 } from '../harness/client.ts';
+import { Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
-import { must } from './scenario.ts';
 import { attach, type Call, describeTraced } from './strace.ts';
 
 const TRACE = ['-y', '-s', '120', '-e', 'trace=/^(pwrite64|fdatasync|fsync|mkdir(at)?|rename(at2?)?|write|writev)$'];

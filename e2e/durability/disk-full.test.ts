@@ -3,12 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Answer, Client, imageManifest, sha256 } from '../harness/client.ts';
+import { type Answer, Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
 import { startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
 import { describeWith } from '../harness/tools.ts';
 import { Ledger } from './ledger.ts';
-import { type Material, must, newMaterial, pushImage } from './scenario.ts';
+import { type Material, newMaterial, pushImage } from './scenario.ts';
 
 const disk = join(temporaryFolder(), 'disk');
 const TITLE = 'a full disk';

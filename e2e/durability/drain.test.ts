@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
-import { Client, sha256 } from '../harness/client.ts';
+import { Client, must, sha256 } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
+import { head, metric, openRaw, until } from '../harness/raw.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
-import { head, metric, openRaw, until } from './raw.ts';
-import { must } from './scenario.ts';
 
 const name = 'demo/app';
 const big = randomBytes(16 << 20);

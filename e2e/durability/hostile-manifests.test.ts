@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Client, imageManifest } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
+import { metric } from '../harness/raw.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
-import { metric } from './raw.ts';
 
 const name = 'demo/app';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';

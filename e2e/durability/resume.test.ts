@@ -1,10 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Client } from '../harness/client.ts';
+import { Client, must } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
+import { head, metric, openRaw, until } from '../harness/raw.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
-import { head, metric, openRaw, until } from './raw.ts';
-import { must } from './scenario.ts';
 
 const name = 'demo/app';
 const SIZE = 3_000_000;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Answer, type Client, imageManifest, type RequestOptions, sha256 } from '../harness/client.ts';
+import { type Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import type { Ledger } from './ledger.ts';
 
 /** What one client pushes: fresh random bytes, so that nothing of it is there before. */
@@ -12,19 +12,6 @@ export interface Material {
 
 export function newMaterial(name = 'demo/app'): Material {
   return { name, config: randomBytes(300), small: randomBytes(20_000), large: randomBytes(700_000) };
-}
-
-/** Sends a request that must be answered with one of these statuses. */
-export async function must(
-  client: Client,
-  expected: readonly number[],
-  method: string,
-  path: string,
-  options: RequestOptions = {},
-): Promise<Answer> {
-  const answer = await client.request(method, path, options);
-  if (!expected.includes(answer.status)) throw new Error(`${method} ${path} answered ${answer.status}: ${answer.bytes}`);
-  return answer;
 }
 
 /**

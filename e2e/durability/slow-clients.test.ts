@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Client, sha256 } from '../harness/client.ts';
+import { Client, must, sha256 } from '../harness/client.ts';
+import { head, metric, openRaw, type RawConnection, until } from '../harness/raw.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 import { Ledger } from './ledger.ts';
-import { head, metric, openRaw, type RawConnection, until } from './raw.ts';
-import { must, newMaterial, pushImage } from './scenario.ts';
+import { newMaterial, pushImage } from './scenario.ts';
 
 const IDLE_SECONDS = 3;
 const CLIENTS = 200;

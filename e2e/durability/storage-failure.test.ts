@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Answer, Client, imageManifest, sha256 } from '../harness/client.ts';
+import { type Answer, Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 import { Ledger } from './ledger.ts';
-import { type Material, must, newMaterial, pushImage } from './scenario.ts';
+import { type Material, newMaterial, pushImage } from './scenario.ts';
 import { attach, describeTraced, type Tracer } from './strace.ts';
 
 // strace counts calls in each thread: with one for files, the first sync is the first.

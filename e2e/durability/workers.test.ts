@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Client, imageManifest, sha256 } from '../harness/client.ts';
+import { Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
+import { exchange, head, openRaw, type RawConnection, until } from '../harness/raw.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 import { Ledger } from './ledger.ts';
-import { exchange, head, openRaw, type RawConnection, until } from './raw.ts';
-import { must, newMaterial, pushImage } from './scenario.ts';
+import { newMaterial, pushImage } from './scenario.ts';
 
 const name = 'demo/app';
 

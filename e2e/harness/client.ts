@@ -73,6 +73,19 @@ export class Client {
   }
 }
 
+/** Sends a request that must be answered with one of these statuses. */
+export async function must(
+  client: Client,
+  expected: readonly number[],
+  method: string,
+  path: string,
+  options: RequestOptions = {},
+): Promise<Answer> {
+  const answer = await client.request(method, path, options);
+  if (!expected.includes(answer.status)) throw new Error(`${method} ${path} answered ${answer.status}: ${answer.bytes}`);
+  return answer;
+}
+
 export interface PushedImage {
   readonly bytes: Buffer;
   readonly digest: string;

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { basic } from '../harness/client.ts';
-import { ADMIN, type TestServer } from '../harness/server.ts';
+import { basic } from './client.ts';
+import { ADMIN, type TestServer } from './server.ts';
 
 /** One connection whose bytes a test sends and reads as it likes. */
 export interface RawConnection {
