@@ -33,7 +33,9 @@ const KNOWN_FIELDS = [
   'schemaVersion', 'mediaType', 'artifactType', 'config', 'layers', 'manifests', 'blobs', 'subject', 'annotations',
   'fsLayers', 'signatures', 'history',
 ]; // biome-ignore format: one short list
-const FIELD_BY_FOLDED = new Map(KNOWN_FIELDS.map((field) => [field.toLowerCase(), field]));
+const DESCRIPTOR_FIELDS = ['mediaType', 'digest', 'size'];
+const FIELD_BY_FOLDED = byFolded(KNOWN_FIELDS);
+const DESCRIPTOR_FIELD_BY_FOLDED = byFolded(DESCRIPTOR_FIELDS);
 
 type JsonObject = Record<string, unknown>;
 
@@ -80,11 +82,26 @@ function readObject(bytes: Uint8Array): JsonObject {
     throw new ManifestError(`the manifest ${why}`, { cause });
   }
   if (!isObject(root)) throw new ManifestError('the manifest is not a JSON object');
-  for (const key of Object.keys(root)) {
-    const known = FIELD_BY_FOLDED.get(key.toLowerCase());
+  requireExactCase(root, FIELD_BY_FOLDED);
+  return root;
+}
+
+/** Go's JSON reader, which most clients use, takes a key in any case, and of several the last. */
+function requireExactCase(object: JsonObject, fields: ReadonlyMap<string, string>): void {
+  for (const key in object) {
+    if (DESCRIPTOR_FIELDS.includes(key)) continue; // by far the most, and exact
+    const known = fields.get(folded(key));
     if (known !== undefined && known !== key) throw new ManifestError(`field ${quote(key)} differs from ${quote(known)} in case only`);
   }
-  return root;
+}
+
+function byFolded(fields: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(fields.map((field) => [folded(field), field]));
+}
+
+/** First to upper case, as that makes S and K of the long s and the Kelvin sign: Go does the same. */
+function folded(key: string): string {
+  return key.toUpperCase().toLowerCase();
 }
 
 function mediaTypeOf(root: JsonObject, contentType: string | undefined): string {
@@ -117,6 +134,7 @@ function descriptors(value: unknown, where: string): Descriptor[] {
 
 function descriptor(value: unknown, where: string): Descriptor {
   if (!isObject(value)) throw new ManifestError(`${where} must be a descriptor`);
+  requireExactCase(value, DESCRIPTOR_FIELD_BY_FOLDED);
   const { mediaType, digest, size } = value;
   if (typeof mediaType !== 'string' || mediaType.length > 255) throw new ManifestError(`${where}.mediaType must be a string`);
   if (typeof digest !== 'string' || !isDigest(digest)) throw new ManifestError(`${where}.digest must be a sha256 or sha512 digest`);
