@@ -1,7 +1,7 @@
 import { projectOf } from '@entrepot/oci';
 import { AppError, type MaybePromise, type Session } from '../platform/index.ts';
 import type { PasswordChecker } from './passwords.ts';
-import { type Action, ROLES } from './roles.ts';
+import { type Action, actionsOf } from './roles.ts';
 import type { Grant } from './scope.ts';
 import type { TokenIssuer } from './tokens.ts';
 import { findMembership, findUserById, roleOf, type User } from './users.ts';
@@ -64,11 +64,7 @@ export function createAccess({ session, passwords, tokens }: Parts): Access {
   async function rights(user: User | undefined, project: string): Promise<ReadonlySet<Action> | undefined> {
     const membership = await findMembership(session, project, user?.id ?? 0);
     if (!membership) return undefined;
-    if (user?.admin) return new Set(ROLES.admin);
-    const role = user && roleOf(membership.role);
-    const actions = new Set<Action>(role ? ROLES[role] : []);
-    if (membership.public === 1) actions.add('pull');
-    return actions;
+    return actionsOf(user?.admin ? 'admin' : user && roleOf(membership.role), membership.public === 1);
   }
 
   return {

@@ -11,6 +11,16 @@ export const ROLES = {
 
 export type Role = keyof typeof ROLES;
 
+const NOTHING: ReadonlySet<Action> = new Set();
+const PULL: ReadonlySet<Action> = new Set(['pull']);
+const BY_ROLE = new Map<Role, ReadonlySet<Action>>(Object.entries(ROLES).map(([role, actions]) => [role as Role, new Set(actions)]));
+
+/** What a member of a role, or one without any, may do in a project. */
+export function actionsOf(role: Role | undefined, isPublic: boolean): ReadonlySet<Action> {
+  const held = role === undefined ? NOTHING : (BY_ROLE.get(role) ?? NOTHING);
+  return isPublic && !held.has('pull') ? PULL : held; // every role that may do anything may pull
+}
+
 export function isRole(text: string): text is Role {
   return Object.hasOwn(ROLES, text);
 }

@@ -70,8 +70,17 @@ export function isUserName(text: string): boolean {
 
 type UserRow = Omit<User, 'admin' | 'disabled'> & { admin: number; disabled: number };
 
+/** A row read again from memory is the same object: it becomes a user once. */
+const USERS = new WeakMap<UserRow, User>();
+
 function toUser(row: UserRow): User {
-  return { ...row, admin: row.admin === 1, disabled: row.disabled === 1 };
+  let user = USERS.get(row);
+  if (user === undefined) {
+    const { id, name, passwordHash, admin, disabled, generation } = row;
+    user = { id, name, passwordHash, admin: admin === 1, disabled: disabled === 1, generation };
+    USERS.set(row, user);
+  }
+  return user;
 }
 
 export async function findUser(session: Session, name: string): Promise<User | undefined> {

@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Histogram } from './histogram.ts';
 
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const JOB_STATES = ['waiting', 'running', 'done', 'dead', 'cancelled'];
@@ -54,33 +55,41 @@ export function createMetrics(): Metrics {
     help: 'Time from request head to the last byte handed over, by class of route and method',
     labelNames: ['class', 'method'],
     buckets: LATENCY_BUCKETS,
-    registers,
   });
-  const responses = new Counter({
+  const statuses = new Map<string, { readonly labels: { class: string; status: string }; count: number }>();
+  // Counted plainly, and handed to the library only when somebody reads: it looks labels up at each step.
+  new Counter({
     name: 'entrepot_http_responses_total',
     help: 'Responses by class of route and status',
     labelNames: ['class', 'status'],
     registers,
+    collect() {
+      this.reset();
+      for (const { labels, count } of statuses.values()) this.inc(labels, count);
+    },
   });
-  const bytes = new Counter({
+  const moved = { in: 0, out: 0 };
+  new Counter({
     name: 'entrepot_blob_bytes_total',
     help: 'Bytes of blobs received and sent',
     labelNames: ['direction'],
     registers,
+    collect() {
+      this.reset();
+      for (const direction of ['in', 'out'] as const) this.inc({ direction }, moved[direction]);
+    },
   });
   const storeTime = new Histogram({
     name: 'entrepot_store_duration_seconds',
     help: 'Time of operations in the blob store',
     labelNames: ['operation'],
     buckets: LATENCY_BUCKETS,
-    registers,
   });
   const databaseTime = new Histogram({
     name: 'entrepot_database_duration_seconds',
     help: 'Time of database transactions, waiting for the disk included',
     labelNames: ['operation'],
     buckets: LATENCY_BUCKETS,
-    registers,
   });
   const running = new Gauge({
     name: 'entrepot_transfers_running',
@@ -93,39 +102,33 @@ export function createMetrics(): Metrics {
     help: 'Time of runs of jobs, by kind and how they ended',
     labelNames: ['kind', 'outcome'],
     buckets: JOB_BUCKETS,
-    registers,
   });
-  const statuses = new Map<string, Counter.Internal>();
+  for (const histogram of [latency, storeTime, databaseTime, jobTime]) registry.registerMetric(histogram.asMetric());
   return {
     registry,
-    request(routeClass, method) {
-      const child = latency.labels(routeClass, method);
-      return (seconds) => child.observe(seconds);
-    },
+    request: (routeClass, method) => latency.child(routeClass, method),
     countStatus(routeClass, status) {
       const key = `${routeClass} ${status}`;
-      let child = statuses.get(key);
-      if (child === undefined) {
-        child = responses.labels(routeClass, String(status));
-        statuses.set(key, child);
+      let known = statuses.get(key);
+      if (known === undefined) {
+        known = { labels: { class: routeClass, status: String(status) }, count: 0 };
+        statuses.set(key, known);
       }
-      child.inc();
+      known.count++;
     },
-    bytesIn: (count) => bytes.labels('in').inc(count),
-    bytesOut: (count) => bytes.labels('out').inc(count),
-    store(operation) {
-      const child = storeTime.labels(operation);
-      return (seconds) => child.observe(seconds);
+    bytesIn: (count) => {
+      moved.in += count;
     },
-    database(operation) {
-      const child = databaseTime.labels(operation);
-      return (seconds) => child.observe(seconds);
+    bytesOut: (count) => {
+      moved.out += count;
     },
+    store: (operation) => storeTime.child(operation),
+    database: (operation) => databaseTime.child(operation),
     transfers: {
       start: (direction) => running.labels(direction).inc(),
       end: (direction) => running.labels(direction).dec(),
     },
-    job: (kind, outcome, seconds) => jobTime.labels(kind, outcome).observe(seconds),
+    job: (kind, outcome, seconds) => jobTime.child(kind, outcome)(seconds),
     watch({ uploadsOpen, jobs, outboxBacklog }) {
       const ask = (name: string, help: string, set: (gauge: Gauge) => Promise<void>, labelNames: string[] = []) =>
         new Gauge({

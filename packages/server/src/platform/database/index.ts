@@ -1,3 +1,3 @@
 export type { Database, MaybePromise, Migration, MigrationContext, Session, WriteOptions } from './database.ts';
-export { QUERIES, type Query, queriesOf, type Value } from './query.ts';
-export { openSqlite, sqliteCompiler } from './sqlite.ts';
+export { QUERIES, type Query, queriesOf, sqliteCompiler, type Value } from './query.ts';
+export { openSqlite } from './sqlite.ts';

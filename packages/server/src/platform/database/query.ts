@@ -1,4 +1,4 @@
-import { type Compilable, type Kysely, type RawBuilder, sql } from 'kysely';
+import { type Compilable, DummyDriver, Kysely, type RawBuilder, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql } from 'kysely';
 
 export type Value = string | number | bigint | null | Uint8Array;
 export type Parameters = Record<string, Value>;
@@ -36,4 +36,46 @@ export function queriesOf<Tables>(room: string) {
       QUERIES.push(query as Query<unknown, unknown>);
       return query;
     };
+}
+
+/** Builds and compiles statements; never executes any. */
+export const sqliteCompiler = new Kysely<never>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+});
+
+/** A statement as SQLite takes it. */
+export interface Compiled {
+  readonly sql: string;
+  /** In order of the statement's parameters: the name to look up, or a value fixed when it was built. */
+  readonly parameters: readonly (Placeholder | Value)[];
+  /** All tables that it names. */
+  readonly tables: ReadonlySet<string>;
+  readonly changes: boolean;
+}
+
+const COMPILED = new WeakMap<Query<never, unknown>, Compiled>();
+
+export function compile(query: Query<never, unknown>): Compiled {
+  let compiled = COMPILED.get(query);
+  if (compiled === undefined) {
+    const { sql: text, parameters, query: root } = query.build(sqliteCompiler).compile();
+    const tables = new Set<string>();
+    collectTables(root, tables);
+    compiled = { sql: text, parameters: parameters as (Placeholder | Value)[], tables, changes: root.kind !== 'SelectQueryNode' };
+    COMPILED.set(query, compiled);
+  }
+  return compiled;
+}
+
+/** Walks Kysely's tree of a statement; a table is a node of its own wherever it stands. */
+function collectTables(node: unknown, tables: Set<string>): void {
+  if (typeof node !== 'object' || node === null) return;
+  const { kind, table } = node as { kind?: string; table?: { identifier?: { name: string } } };
+  if (kind === 'TableNode' && table?.identifier) tables.add(table.identifier.name);
+  for (const child of Object.values(node)) collectTables(child, tables);
 }

@@ -1,25 +1,29 @@
 import { closeSync, openSync, readSync } from 'node:fs';
-import type { Query } from './query.ts';
+import { endianness } from 'node:os';
+import { compile, type Query } from './query.ts';
 
 /** Rows kept before all are dropped. */
 const MAX_ROWS = 50_000;
 /** Length of the header of SQLite's WAL index; it names the last committed transaction (sqlite.org/walformat.html, section 2.1). */
 const HEADER_BYTES = 48;
+/** Where the header counts transactions, in the byte order of the machine. */
+const CHANGES = 8;
+const LITTLE_ENDIAN = endianness() === 'LE';
 const NONE = Symbol('no row');
 
 /**
  * Single rows read before, valid as long as no process has committed anything since: the header of the WAL index is
- * compared once a turn, which costs less than a query. So a change is seen at once, whoever made it.
+ * compared once a turn, which costs less than a query. So a change is seen at once, whoever made it. Of what this process
+ * commits itself it knows the tables, and keeps the rows of all others; there are no triggers and no cascades.
  */
 export class RowCache {
   readonly #fd: number;
   #header: Buffer = Buffer.alloc(HEADER_BYTES);
   #spare: Buffer = Buffer.alloc(HEADER_BYTES);
-  readonly #rows = new Map<object, Map<string, unknown>>();
+  readonly #rows = new Map<Query<never, unknown>, Map<string, unknown>>();
   #count = 0;
   #current = false;
-  /** Has the next read look for commits again; called after each commit of this process, as that may come within one turn. */
-  readonly expire = (): void => {
+  readonly #expire = (): void => {
     this.#current = false;
   };
 
@@ -31,10 +35,11 @@ export class RowCache {
   /** The row of a query, from before or by `read`. Rows are shared: nobody changes them. */
   first<P, R>(query: Query<P, R>, params: P, read: () => R | undefined): R | undefined {
     this.#revalidate();
-    let rows = this.#rows.get(query);
+    const untyped = query as unknown as Query<never, unknown>;
+    let rows = this.#rows.get(untyped);
     if (rows === undefined) {
       rows = new Map();
-      this.#rows.set(query, rows);
+      this.#rows.set(untyped, rows);
     }
     const key = keyOf(params);
     const known = rows.get(key);
@@ -45,6 +50,29 @@ export class RowCache {
     return row;
   }
 
+  /** This process has taken the write lock: nobody else commits until it gives it back. */
+  locked(): void {
+    this.#current = false;
+    this.#revalidate();
+  }
+
+  /** This process has committed changes of these tables, and nothing else since `locked`. */
+  committed(tables: ReadonlySet<string>): void {
+    readSync(this.#fd, this.#spare, 0, HEADER_BYTES, 0);
+    if (this.#spare.equals(this.#header)) return; // nothing had changed
+    const isOurs = changesOf(this.#spare) === (changesOf(this.#header) + 1) >>> 0;
+    if (!isOurs) {
+      this.#current = false; // another was quicker: the next read finds out
+      return;
+    }
+    this.#take();
+    for (const [query, rows] of this.#rows) {
+      if (compile(query).tables.isDisjointFrom(tables)) continue;
+      this.#count -= rows.size;
+      rows.clear();
+    }
+  }
+
   close(): void {
     closeSync(this.#fd);
   }
@@ -53,18 +81,26 @@ export class RowCache {
     // Once for all that runs in one turn: a request that arrives later than this look is served in a later turn.
     if (this.#current) return;
     this.#current = true;
-    process.nextTick(this.expire);
+    process.nextTick(this.#expire);
     // A commit under way may be read half written; then the next look finds another difference and drops the rows again.
     readSync(this.#fd, this.#spare, 0, HEADER_BYTES, 0);
     if (this.#spare.equals(this.#header)) return;
-    [this.#header, this.#spare] = [this.#spare, this.#header];
+    this.#take();
     this.#clear();
+  }
+
+  #take(): void {
+    [this.#header, this.#spare] = [this.#spare, this.#header];
   }
 
   #clear(): void {
     for (const rows of this.#rows.values()) rows.clear();
     this.#count = 0;
   }
+}
+
+function changesOf(header: Buffer): number {
+  return LITTLE_ENDIAN ? header.readUInt32LE(CHANGES) : header.readUInt32BE(CHANGES);
 }
 
 function keyOf(params: unknown): string {

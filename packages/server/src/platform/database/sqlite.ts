@@ -3,22 +3,12 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type Compilable, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely';
+import type { Compilable } from 'kysely';
 import { AppError } from '../errors.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Database, MaybePromise, Migration, Session, WriteOptions } from './database.ts';
-import { Placeholder, type Query } from './query.ts';
+import { compile, Placeholder, type Query, sqliteCompiler } from './query.ts';
 import { RowCache } from './row-cache.ts';
-
-/** Builds and compiles statements; never executes any. */
-export const sqliteCompiler = new Kysely<never>({
-  dialect: {
-    createAdapter: () => new SqliteAdapter(),
-    createDriver: () => new DummyDriver(),
-    createIntrospector: (db) => new SqliteIntrospector(db),
-    createQueryCompiler: () => new SqliteQueryCompiler(),
-  },
-});
 
 const BUSY = 5;
 const BUSY_LIMIT_MS = 10_000;
@@ -28,13 +18,18 @@ const PING = 'UPDATE migration SET applied_at = applied_at WHERE rowid = (SELECT
 
 interface Prepared {
   readonly statement: StatementSync;
-  /** In order of the statement's parameters: the name to look up, or a value fixed when it was built. */
   readonly parameters: readonly (Placeholder | SQLInputValue)[];
+  /** Tables that it changes. */
+  readonly changed: ReadonlySet<string>;
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 /** Statements of one connection, prepared at first use. */
 class Connection implements Session {
   readonly raw: DatabaseSync;
+  /** Tables changed by statements so far; whoever begins a transaction empties it. */
+  readonly changed = new Set<string>();
   readonly #prepared = new Map<Query<never, unknown>, Prepared>();
 
   constructor(path: string, busyTimeout: number) {
@@ -64,10 +59,11 @@ class Connection implements Session {
     const key = query as unknown as Query<never, unknown>;
     let prepared = this.#prepared.get(key);
     if (prepared === undefined) {
-      const { sql, parameters } = query.build(sqliteCompiler).compile();
-      prepared = { statement: this.raw.prepare(sql), parameters: parameters as (Placeholder | SQLInputValue)[] };
+      const { sql, parameters, tables, changes } = compile(key);
+      prepared = { statement: this.raw.prepare(sql), parameters, changed: changes ? tables : NONE };
       this.#prepared.set(key, prepared);
     }
+    for (const table of prepared.changed) this.changed.add(table);
     return prepared;
   }
 }
@@ -228,9 +224,11 @@ class SqliteDatabase implements Database {
   }
 
   async #runBatch(batch: readonly Job[]): Promise<Job[]> {
-    const { raw } = this.#writer;
+    const { raw, changed } = this.#writer;
     const done: Job[] = [];
     try {
+      this.#rows.locked();
+      changed.clear();
       for (const job of batch) {
         raw.exec('SAVEPOINT job');
         try {
@@ -244,7 +242,7 @@ class SqliteDatabase implements Database {
         }
       }
       raw.exec('COMMIT');
-      this.#rows.expire();
+      this.#rows.committed(changed);
       return done;
     } catch (error) {
       if (raw.isTransaction) raw.exec('ROLLBACK');
