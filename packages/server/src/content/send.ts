@@ -20,11 +20,12 @@ export async function sendRange(reader: BlobReader, start: number, end: number, 
       if (target.destroyed) throw new Error('the client went away');
     } catch (error) {
       pool.give(slab);
-      writing?.catch(() => undefined);
       throw error;
     }
     position += length;
     writing = writeSlab(target, slab, length, pool);
+    // It may fail while the next read is under way: that is heard of below, and must not end the process before.
+    writing.catch(() => undefined);
   }
   await writing;
 }
