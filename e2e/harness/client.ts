@@ -86,6 +86,21 @@ export async function must(
   return answer;
 }
 
+/** Begins an upload and gives its location. */
+export async function begin(client: Client, name: string, query = ''): Promise<string> {
+  return (await must(client, [202], 'POST', `/v2/${name}/blobs/uploads/${query}`)).headers.get('location') ?? '';
+}
+
+/** The one error of an answer in the specification's form (distribution-spec, "Error Codes"); throws for any other body. */
+export function errorOf({ headers, bytes }: Answer): { code: string; message: string; detail?: unknown } {
+  const text = bytes.toString();
+  const body = JSON.parse(text) as { errors?: { code: string; message: string; detail?: unknown }[] };
+  const [error, ...others] = body.errors ?? [];
+  const sound = error && others.length === 0 && /^[A-Z_]+$/.test(error.code) && error.message !== '';
+  if (!sound || headers.get('content-type') !== 'application/json') throw new Error(`not an error of the specification: ${text}`);
+  return error;
+}
+
 export interface PushedImage {
   readonly bytes: Buffer;
   readonly digest: string;
@@ -104,6 +119,10 @@ export function imageManifest(config: Uint8Array, layers: readonly Uint8Array[],
 
 export function sha256(bytes: Uint8Array | string): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+export function sha512(bytes: Uint8Array | string): string {
+  return `sha512:${createHash('sha512').update(bytes).digest('hex')}`;
 }
 
 export function basic(user: string, password: string): string {

@@ -66,6 +66,8 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   const lastLease = new LRUCache<string, string>({ max: KEPT_HASHES, ttl: LEASE_MS });
   const commitTime = metrics.store('commit');
 
+  const tooLarge = () => new AppError('upload_too_large', `a blob may have at most ${options.blobMaxBytes} bytes`);
+
   async function begin(call: Call): Promise<void> {
     const { query, name } = call;
     const mount = query.get('mount');
@@ -97,6 +99,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const { request, response } = call;
     const length = contentLength(request);
     if (length !== undefined && length <= SMALL_BYTES) {
+      if (length > options.blobMaxBytes) throw tooLarge();
       wantBody(request, response);
       const bytes = await gather(request, length);
       metrics.bytesIn(bytes.length);
@@ -350,8 +353,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   /** Takes the body of the request into an upload; a connection that breaks off leaves what arrived. */
   async function take({ request, response }: Call, { id, position, hash, fence, expected }: Take): Promise<number> {
     const limit = options.blobMaxBytes - position;
-    const onTooMany = () => new AppError('upload_too_large', `a blob may have at most ${options.blobMaxBytes} bytes`);
-    if (expected !== undefined && expected > limit) throw onTooMany();
+    if (expected !== undefined && expected > limit) throw tooLarge();
     wantBody(request, response);
     const writer = await blobs.openUpload(id, { fence });
     metrics.transfers.start('upload');
@@ -363,7 +365,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
         hash,
         pool: slabs,
         limit,
-        onTooMany,
+        onTooMany: tooLarge,
       });
       metrics.bytesIn(bytes);
       if (interrupted instanceof AppError) throw interrupted;
