@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { findBlob, findRepository, unlinkBlob } from '../catalog/index.ts';
 import { type BlobReader, sendRange } from '../content/index.ts';
 import { AppError } from '../platform/index.ts';
-import { API_VERSION, answer, type Call } from './http.ts';
+import { API_VERSION, answer, type Call, namesEtag } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { type ByteRange, parseRanges } from './ranges.ts';
 
@@ -43,7 +43,7 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
     const { size } = blob;
     const etag = `"${digest}"`;
     const { range, 'if-range': ifRange, 'if-none-match': ifNoneMatch } = request.headers;
-    if (ifNoneMatch === etag) return answer(response, 304, ['ETag', etag]);
+    if (ifNoneMatch !== undefined && namesEtag(ifNoneMatch, etag)) return answer(response, 304, ['ETag', etag]);
     const headers = [...BLOB_HEADERS, 'Docker-Content-Digest', digest, 'ETag', etag];
     if (request.method === 'HEAD') {
       response.writeHead(200, [...headers, 'Content-Length', String(size)]);

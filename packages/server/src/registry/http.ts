@@ -18,9 +18,12 @@ export interface Call {
 
 export const API_VERSION = ['Docker-Distribution-API-Version', 'registry/2.0'] as const;
 
+/** Statuses whose answers never have a body: a length there would be none, or that of what was not sent (RFC 9110 section 8.6). */
+const BODILESS = new Set([204, 304]);
+
 /** Answers with no body. */
 export function answer(response: ServerResponse, status: number, headers: readonly string[] = []): void {
-  response.writeHead(status, [...API_VERSION, ...headers, ...(status === 204 ? [] : ['Content-Length', '0'])]);
+  response.writeHead(status, [...API_VERSION, ...headers, ...(BODILESS.has(status) ? [] : ['Content-Length', '0'])]);
   response.end();
 }
 
@@ -50,6 +53,14 @@ export function answerError(request: IncomingMessage, response: ServerResponse, 
     answerJson(response, error.status, body, headers);
   }
   return error;
+}
+
+/** Whether an `If-Match` or `If-None-Match` names this entity tag (RFC 9110 section 13.1). */
+export function namesEtag(header: string, etag: string): boolean {
+  return header.split(',').some((part) => {
+    const given = part.trim().replace(/^W\//, '');
+    return given === '*' || given === etag;
+  });
 }
 
 const MAX_DRAIN_BYTES = 64 << 20;

@@ -15,7 +15,7 @@ import {
 } from '../catalog/index.ts';
 import { AppError, type Session } from '../platform/index.ts';
 import { readBody } from './body.ts';
-import { API_VERSION, answer, type Call, warning } from './http.ts';
+import { API_VERSION, answer, type Call, namesEtag, warning } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { referrersIndex } from './referrers.ts';
 
@@ -80,11 +80,8 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
   async function get(call: Call): Promise<void> {
     const { request, response } = call;
     const { bytes, text, headers } = await load(call);
-    if (request.headers['if-none-match'] !== undefined && matches(request.headers['if-none-match'], etagOf(headers))) {
-      response.writeHead(304, [...API_VERSION, 'ETag', etagOf(headers)]);
-      response.end();
-      return;
-    }
+    const { 'if-none-match': ifNoneMatch } = request.headers;
+    if (ifNoneMatch !== undefined && namesEtag(ifNoneMatch, etagOf(headers))) return answer(response, 304, ['ETag', etagOf(headers)]);
     response.writeHead(200, headers);
     if (request.method === 'HEAD') response.end();
     else response.end(text ?? bytes, 'latin1');
@@ -155,19 +152,12 @@ function etagOf(headers: readonly string[]): string {
   return headers[headers.indexOf('ETag') + 1] ?? '';
 }
 
-function matches(header: string, etag: string): boolean {
-  return header.split(',').some((part) => {
-    const given = part.trim().replace(/^W\//, '');
-    return given === '*' || given === etag;
-  });
-}
-
 /** `If-Match` and `If-None-Match` against the tag as it is now, inside the transaction that changes it (RFC 9110 section 13). */
 async function requireTagState(tx: Session, repositoryId: number, { request, reference }: Call): Promise<void> {
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
   if (ifMatch === undefined && ifNoneMatch === undefined) return;
   const current = await findTag(tx, repositoryId, reference);
-  const holds = (header: string) => current !== undefined && matches(header, `"${current}"`);
+  const holds = (header: string) => current !== undefined && namesEtag(header, `"${current}"`);
   if (ifMatch !== undefined && !holds(ifMatch)) throw new AppError('precondition_failed', 'the tag is not what If-Match says');
   if (ifNoneMatch !== undefined && holds(ifNoneMatch)) throw new AppError('precondition_failed', 'the tag is what If-None-Match excludes');
 }

@@ -13,7 +13,7 @@ const MAX_RANGES = 256;
  * not know, or ranges that ask for more than the whole. Throws 416 where no range can be met.
  */
 export function parseRanges(header: string | undefined, size: number): readonly ByteRange[] | undefined {
-  if (header === undefined || !header.startsWith('bytes=')) return undefined;
+  if (header === undefined || !/^bytes=/i.test(header)) return undefined;
   const specs = header.slice(6).split(',');
   if (specs.length > MAX_RANGES) return undefined;
   const ranges: ByteRange[] = [];
