@@ -1,6 +1,8 @@
 /** A blob opened for reading. */
 export interface BlobReader {
   readonly size: number;
+  /** Where the bytes are those of an open file as they are: its descriptor. */
+  readonly descriptor?: number;
   /** Fills at most `length` bytes of `buffer` from `position`; gives how many were read, 0 at the end. */
   read(buffer: Uint8Array, length: number, position: number): Promise<number>;
   close(): Promise<void>;

@@ -146,6 +146,7 @@ async function openReader(path: string): Promise<BlobReader> {
   const { size } = await statOf(fd);
   return {
     size,
+    descriptor: fd,
     read: async (buffer, length, position) => (await readFile(fd, buffer, 0, length, position)).bytesRead ?? 0,
     close: () => closeFile(fd),
   };

@@ -1,3 +1,4 @@
+export { brokenOff, chunksOf, contentLength, hasBody, readBody, wantBody } from './body.ts';
 export { type Clock, newId, systemClock } from './clock.ts';
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
 export {
@@ -43,4 +44,4 @@ export {
 } from './outbox.ts';
 export { createRequestOrigin, type RequestOrigin } from './requests.ts';
 export { openSecrets, type Secrets } from './secrets.ts';
-export { describeRequest, logRequest, requestIdOf } from './trace.ts';
+export { countSent, describeRequest, logRequest, requestIdOf } from './trace.ts';

@@ -15,6 +15,8 @@ export class TracedResponse extends ServerResponse {
   readonly requestId: string;
   routeClass = 'none';
   user: string | undefined = undefined;
+  /** Bytes that went past node's own count. */
+  sentBeside = 0;
 
   constructor(request: IncomingMessage, ...rest: unknown[]) {
     // @ts-expect-error node hands over options here that its types do not name
@@ -38,6 +40,11 @@ export function describeRequest(response: ServerResponse, routeClass: string, us
   if (user !== undefined) response.user = user;
 }
 
+/** Counts bytes of a body that the kernel sent by itself. */
+export function countSent(response: ServerResponse, bytes: number): void {
+  if (response instanceof TracedResponse) response.sentBeside += bytes;
+}
+
 /** Id of the request that a response answers. */
 export function requestIdOf(response: ServerResponse): string | undefined {
   return response instanceof TracedResponse ? response.requestId : undefined;
@@ -58,7 +65,7 @@ export function logRequest(log: Log, request: IncomingMessage, response: ServerR
         path: mark < 0 ? url : url.slice(0, mark),
         class: traced?.routeClass,
         status: response.statusCode,
-        bytes: socket.bytesWritten - sentBefore,
+        bytes: socket.bytesWritten - sentBefore + (traced?.sentBeside ?? 0),
         ms: Math.round((performance.now() - started) * 1000) / 1000,
         user: traced?.user,
         client,
