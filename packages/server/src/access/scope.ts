@@ -8,6 +8,9 @@ export interface Grant {
   readonly actions: readonly string[];
 }
 
+/** A type and perhaps its class, which says nothing here; fixed at its beginning, so that it is read once. */
+const RESOURCE_TYPE = /^([a-z0-9]+)(?:\([a-z0-9]*\))?$/;
+
 /** Scopes read from one token request at most. */
 const MAX_SCOPES = 64;
 
@@ -21,7 +24,7 @@ export function parseScopes(parameters: readonly string[]): Grant[] {
     const first = text.indexOf(':');
     const last = text.lastIndexOf(':');
     if (first < 0 || last <= first) continue;
-    const type = text.slice(0, first).replace(/\([^)]*\)$/, '');
+    const type = RESOURCE_TYPE.exec(text.slice(0, first))?.[1];
     const name = text.slice(first + 1, last);
     const actions = text.slice(last + 1).split(',');
     if (type === 'registry' && name === 'catalog' && actions.includes('*')) grants.push({ type, name, actions: ['*'] });
