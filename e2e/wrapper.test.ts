@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { temporaryFolder } from './harness/server.ts';
+import { environment, temporaryFolder } from './harness/server.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const ENTREPOT = fileURLToPath(new URL('../packages/cli/bin/entrepot.js', import.meta.url));
@@ -22,7 +22,7 @@ afterEach(() => {
 });
 
 function start(program: string, words: readonly string[]): Run {
-  const env = { ...process.env, ENTREPOT_ADMIN_PASSWORD: 'correct-horse-battery-staple' };
+  const env = { ...environment(), ENTREPOT_ADMIN_PASSWORD: 'correct-horse-battery-staple' };
   const child = spawn(program, words, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   running.push(child);
   let printed = '';

@@ -22,7 +22,6 @@ export interface Tracer {
 
 /** `ENTREPOT_SWEEP=full`: strike at every single call, instead of at the first ones and then in growing strides. */
 const FULL = process.env.ENTREPOT_SWEEP === 'full';
-delete process.env.ENTREPOT_SWEEP; // the server takes variables of this prefix for options
 
 /** The number of the call to strike at after number `n`; strides grow to one `part` of it. */
 export function next(n: number, part: number): number {

@@ -30,11 +30,22 @@ export interface ServerOptions {
   readonly wrapper?: readonly string[];
 }
 
+const folders: string[] = [];
+
 /** A folder that is removed when the test process ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'entrepot-test-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  if (folders.push(folder) === 1) {
+    process.on('exit', () => {
+      for (const each of folders) rmSync(each, { recursive: true, force: true });
+    });
+  }
   return folder;
+}
+
+/** This process's environment without what steers the tests: the server takes variables of that prefix for its options. */
+export function environment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ENTREPOT_')));
 }
 
 /** Starts `entrepot serve` on a free port and resolves when it is ready. */
@@ -47,7 +58,7 @@ export async function startServer({
   const flags = Object.entries({ listen: '127.0.0.1:0', data: dataDir, ...options }).flatMap(([key, value]) => [`--${key}`, value]);
   const [program = process.execPath, ...words] = [...wrapper, process.execPath, ENTREPOT, 'serve', ...flags];
   const child = spawn(program, words, {
-    env: { ...process.env, ENTREPOT_ADMIN_PASSWORD: ADMIN.password, ...env },
+    env: { ...environment(), ENTREPOT_ADMIN_PASSWORD: ADMIN.password, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let printed = '';
@@ -76,7 +87,8 @@ export async function startServer({
       }),
     command: (...words) =>
       new Promise((resolve, reject) => {
-        const run = spawn(process.execPath, [ENTREPOT, ...words, '--data', dataDir], { stdio: ['ignore', 'pipe', 'pipe'] });
+        const args = [ENTREPOT, ...words, '--data', dataDir];
+        const run = spawn(process.execPath, args, { env: environment(), stdio: ['ignore', 'pipe', 'pipe'] });
         let text = '';
         run.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
         run.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));

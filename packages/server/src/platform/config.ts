@@ -101,8 +101,8 @@ export function flagOf(key: string): string {
   return key === 'dataDir' ? '--data' : `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-/** Variables that are no option: the first admin's password, and the switch of the test suite. */
-const OTHER_VARIABLES = new Set(['ENTREPOT_ADMIN_PASSWORD', 'ENTREPOT_REQUIRE_CLIENTS', 'ENTREPOT_CONFIG']);
+/** Variables that are no option: the first admin's password, and where the file of options is. */
+const OTHER_VARIABLES = new Set(['ENTREPOT_ADMIN_PASSWORD', 'ENTREPOT_CONFIG']);
 
 /** All that is wrong with a configuration, a line each: where, key, value, what is allowed. */
 export class ConfigError extends Error {
