@@ -33,6 +33,14 @@ export async function exchange(connection: RawConnection, request: string, body:
   return connection.received().slice(before);
 }
 
+/** Sends bytes on a connection of their own and gives all that comes until the server ends it. */
+export async function ask(server: TestServer, ...pieces: readonly (string | Uint8Array)[]): Promise<string> {
+  const connection = await openRaw(server);
+  for (const piece of pieces) connection.send(piece);
+  await connection.closed;
+  return connection.received();
+}
+
 /** Head of a request with the admin's credentials. */
 export function head(method: string, path: string, headers: Readonly<Record<string, string | number>> = {}): string {
   const all = { Host: 'registry', Authorization: basic(ADMIN.user, ADMIN.password), ...headers };

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
-import { AppError, describeRequest, type Session } from '../platform/index.ts';
+import { AppError, describeRequest, readBody, type Session } from '../platform/index.ts';
 import type { Access } from './access.ts';
 import type { PasswordChecker } from './passwords.ts';
 import { type Action, ALL_ACTIONS } from './roles.ts';
@@ -69,7 +69,7 @@ export function createTokenHandler({ session, access, passwords, tokens }: Parts
     if (request.headers['content-type']?.split(';')[0]?.trim() !== 'application/x-www-form-urlencoded') {
       throw new AppError('bad_request', 'POST /token takes application/x-www-form-urlencoded');
     }
-    const form = new URLSearchParams(await readForm(request));
+    const form = new URLSearchParams((await readBody(request, response, { limit: MAX_FORM_BYTES, tooLarge })).toString());
     const user = await userOfGrant(form);
     await answer(response, user, form.getAll('scope'), form.get('access_type') === 'offline');
   }
@@ -94,19 +94,22 @@ export function createTokenHandler({ session, access, passwords, tokens }: Parts
 
   return async (request, response) => {
     const parameters = new URL(request.url ?? '/', 'http://host').searchParams;
-    if (request.method === 'GET') return get(request, response, parameters);
-    if (request.method === 'POST') return post(request, response);
+    try {
+      if (request.method === 'GET') return await get(request, response, parameters);
+      if (request.method === 'POST') return await post(request, response);
+    } catch (error) {
+      throw withScheme(error);
+    }
     throw new AppError('method_not_allowed', 'the token service takes GET and POST', { headers: { Allow: 'GET, POST' } });
   };
 }
 
-async function readForm(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > MAX_FORM_BYTES) throw new AppError('bad_request', `a token request has at most ${MAX_FORM_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+function tooLarge(): AppError {
+  return new AppError('bad_request', `a token request has at most ${MAX_FORM_BYTES} bytes`);
+}
+
+/** Every 401 names the scheme that would do (RFC 9110 section 15.5.2). */
+function withScheme(error: unknown): unknown {
+  if (!(error instanceof AppError) || error.code !== 'unauthorized') return error;
+  return new AppError('unauthorized', error.message, { cause: error.cause, headers: { 'WWW-Authenticate': 'Basic realm="entrepot"' } });
 }

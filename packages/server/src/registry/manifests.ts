@@ -13,8 +13,7 @@ import {
   type StoredManifest,
   subjectWithPrefix,
 } from '../catalog/index.ts';
-import { AppError, type Session } from '../platform/index.ts';
-import { readBody } from './body.ts';
+import { AppError, readBody, type Session } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, namesEtag, warning } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { referrersIndex } from './referrers.ts';
@@ -87,6 +86,8 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
     else response.end(text ?? bytes, 'latin1');
   }
 
+  const tooLarge = () => new AppError('manifest_too_large', `a manifest may have at most ${options.manifestMaxBytes} bytes`);
+
   async function put(call: Call): Promise<void> {
     const { request, response, name, reference, identity, actor } = call;
     const wanted = reference.includes(':') ? parseDigest(reference) : undefined;
@@ -95,7 +96,7 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
     if (tags.length > MAX_TAGS) throw new AppError('too_many_tags', `at most ${MAX_TAGS} tags can be set at once`);
     for (const tag of tags) if (!isTag(tag)) throw new AppError('tag_invalid', 'a tag is outside the grammar');
 
-    const bytes = await readBody(request, response, options.manifestMaxBytes);
+    const bytes = await readBody(request, response, { limit: options.manifestMaxBytes, tooLarge });
     const digest = digestOf(bytes, wanted?.algorithm ?? 'sha256');
     if (wanted && digest !== reference) throw new AppError('digest_invalid', `the manifest's digest is ${digest}`);
     const manifest = parse(bytes, request.headers['content-type']);

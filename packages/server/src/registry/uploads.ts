@@ -16,8 +16,7 @@ import {
   uploadLease,
 } from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, SLAB_BYTES, type StreamHash } from '../content/index.ts';
-import { AppError, newId } from '../platform/index.ts';
-import { chunksOf, contentLength, hasBody, wantBody } from './body.ts';
+import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 
@@ -368,8 +367,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
         onTooMany: tooLarge,
       });
       metrics.bytesIn(bytes);
-      if (interrupted instanceof AppError) throw interrupted;
-      if (interrupted !== undefined) throw new AppError('upload_invalid', 'the connection broke off', { cause: interrupted });
+      if (interrupted !== undefined) throw brokenOff(interrupted);
       return bytes;
     } catch (error) {
       // What storage failed to take must not keep the disk full, nor be taken for stored.
@@ -437,10 +435,14 @@ function requireOffset({ request, name, reference: id }: Call, bytes: number, be
 async function gather(request: IncomingMessage, length: number): Promise<Uint8Array> {
   const bytes = Buffer.allocUnsafe(length);
   let at = 0;
-  for await (const chunk of chunksOf(request)) {
-    bytes.set(chunk, at);
-    at += chunk.length;
+  try {
+    for await (const chunk of chunksOf(request)) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+  } catch (error) {
+    throw brokenOff(error);
   }
-  if (at !== length) throw new AppError('upload_invalid', 'the connection broke off');
+  if (at !== length) throw brokenOff(undefined);
   return bytes;
 }

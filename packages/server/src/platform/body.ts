@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { AppError } from '../platform/index.ts';
+import { AppError } from './errors.ts';
 
 /** Length a request announces; undefined when it comes in chunks of its own. */
 export function contentLength(request: IncomingMessage): number | undefined {
@@ -22,17 +22,29 @@ export function chunksOf(request: IncomingMessage): AsyncIterable<Buffer> {
   return request.iterator({ destroyOnReturn: false });
 }
 
-/** Reads a small body whole. Throws `manifest_too_large` past the limit, without reading on. */
-export async function readBody(request: IncomingMessage, response: ServerResponse, limit: number): Promise<Buffer> {
-  const tooLarge = () => new AppError('manifest_too_large', `a manifest may have at most ${limit} bytes`);
+/** Reads a small body whole. Throws `tooLarge()` past the limit, without reading on, and `upload_invalid` where the client goes away. */
+export async function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { limit, tooLarge }: { limit: number; tooLarge: () => AppError },
+): Promise<Buffer> {
   if ((contentLength(request) ?? 0) > limit) throw tooLarge();
   wantBody(request, response);
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of chunksOf(request)) {
-    length += chunk.length;
-    if (length > limit) throw tooLarge();
-    chunks.push(chunk);
+  try {
+    for await (const chunk of chunksOf(request)) {
+      length += chunk.length;
+      if (length > limit) throw tooLarge();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw brokenOff(error);
   }
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
+}
+
+/** What ends a body early is the client's doing, no failure of ours. */
+export function brokenOff(cause: unknown): AppError {
+  return cause instanceof AppError ? cause : new AppError('upload_invalid', 'the connection broke off', { cause });
 }
