@@ -1,4 +1,4 @@
-import { digestOf, isTag, ManifestError, MEDIA_TYPE, parseDigest, parseManifest, referrersTagSubjectPrefix } from '@entrepot/oci';
+import { digestOf, isTag, ManifestError, MEDIA_TYPE, parseDigest, parseManifest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
 import {
   deleteManifest,
@@ -11,12 +11,11 @@ import {
   manifestBytes,
   putManifest,
   type StoredManifest,
-  subjectWithPrefix,
 } from '../catalog/index.ts';
 import { AppError, readBody, type Session } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, namesEtag, warning } from './http.ts';
 import type { RegistryParts } from './parts.ts';
-import { referrersIndex } from './referrers.ts';
+import { fallbackIndex } from './referrers.ts';
 
 const CACHE_BYTES = 24 << 20;
 const TEXT_BYTES = 16 * 1024;
@@ -65,14 +64,10 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
     return fresh;
   }
 
-  /** A fallback tag nobody pushed, made from the referrers of its digest (distribution-spec, "Referrers tag schema"). */
   async function generated({ name, reference }: Call): Promise<Rendered> {
-    const prefix = referrersTagSubjectPrefix(reference);
-    const repository = prefix === undefined ? undefined : await findRepository(database, name);
-    const subject = prefix && repository && (await subjectWithPrefix(database, repository.id, prefix));
-    if (!subject || !repository) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
-    const { index } = await referrersIndex(database, { repositoryId: repository.id, subject, artifactType: '', last: '' });
-    const bytes = Buffer.from(JSON.stringify(index));
+    const repository = await findRepository(database, name);
+    const bytes = repository && (await fallbackIndex(database, repository.id, reference));
+    if (!bytes) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
     return render(bytes, digestOf(bytes), MEDIA_TYPE.ociIndex);
   }
 
@@ -153,11 +148,18 @@ function etagOf(headers: readonly string[]): string {
   return headers[headers.indexOf('ETag') + 1] ?? '';
 }
 
-/** `If-Match` and `If-None-Match` against the tag as it is now, inside the transaction that changes it (RFC 9110 section 13). */
+/**
+ * `If-Match` and `If-None-Match` against the tag as it is now, inside the transaction that changes it (RFC 9110 section
+ * 13). Who read a fallback tag that nobody pushed replaces what was read.
+ */
 async function requireTagState(tx: Session, repositoryId: number, { request, reference }: Call): Promise<void> {
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
   if (ifMatch === undefined && ifNoneMatch === undefined) return;
-  const current = await findTag(tx, repositoryId, reference);
+  const generated = async () => {
+    const bytes = await fallbackIndex(tx, repositoryId, reference);
+    return bytes && digestOf(bytes);
+  };
+  const current = (await findTag(tx, repositoryId, reference)) ?? (await generated());
   const holds = (header: string) => current !== undefined && namesEtag(header, `"${current}"`);
   if (ifMatch !== undefined && !holds(ifMatch)) throw new AppError('precondition_failed', 'the tag is not what If-Match says');
   if (ifNoneMatch !== undefined && holds(ifNoneMatch)) throw new AppError('precondition_failed', 'the tag is what If-None-Match excludes');

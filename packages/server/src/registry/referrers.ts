@@ -1,5 +1,5 @@
-import { isDigest, MEDIA_TYPE } from '@entrepot/oci';
-import { findRepository, pageOfReferrers } from '../catalog/index.ts';
+import { isDigest, MEDIA_TYPE, referrersTagSubjectPrefix } from '@entrepot/oci';
+import { findRepository, pageOfReferrers, subjectWithPrefix } from '../catalog/index.ts';
 import { AppError, type Session } from '../platform/index.ts';
 import { answerJson, type Call, nextLink } from './http.ts';
 import type { RegistryParts } from './parts.ts';
@@ -7,6 +7,7 @@ import type { RegistryParts } from './parts.ts';
 const PAGE = 500;
 /** Descriptors carry annotations: a page ends early at this size, as clients limit an index. */
 const PAGE_BYTES = 3 << 20;
+const FALLBACK_MOST = 8000;
 
 interface Descriptor {
   readonly mediaType: string;
@@ -22,17 +23,18 @@ interface ReferrersPage {
   readonly next: string | undefined;
 }
 
-/** One page of what refers to a digest, as an image index. */
-export async function referrersIndex(
+/** One page of what refers to a digest, `most` at a time, as an image index. */
+async function referrersIndex(
   session: Session,
   from: { repositoryId: number; subject: string; artifactType: string; last: string },
+  most: number,
 ): Promise<ReferrersPage> {
-  const rows = await pageOfReferrers(session, { ...from, limit: PAGE + 1 });
+  const rows = await pageOfReferrers(session, { ...from, limit: most + 1 });
   const manifests: Descriptor[] = [];
   let bytes = 0;
   for (const { digest, mediaType, size, artifactType, annotations } of rows) {
     bytes += (annotations?.length ?? 0) + 400;
-    if (manifests.length > 0 && (manifests.length === PAGE || bytes > PAGE_BYTES)) break;
+    if (manifests.length > 0 && (manifests.length === most || bytes > PAGE_BYTES)) break;
     manifests.push({
       mediaType,
       digest,
@@ -45,6 +47,18 @@ export async function referrersIndex(
   return { index: { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests }, next };
 }
 
+/**
+ * What a tag of the fallback schema holds while nobody pushed one: the referrers of its digest (distribution-spec,
+ * "Referrers tag schema"). An index has no pages, so all of them, up to what clients read as one manifest.
+ */
+export async function fallbackIndex(session: Session, repositoryId: number, tag: string): Promise<Buffer | undefined> {
+  const prefix = referrersTagSubjectPrefix(tag);
+  const subject = prefix && (await subjectWithPrefix(session, repositoryId, prefix));
+  if (!subject) return undefined;
+  const { index } = await referrersIndex(session, { repositoryId, subject, artifactType: '', last: '' }, FALLBACK_MOST);
+  return Buffer.from(JSON.stringify(index));
+}
+
 /** end-12: never 404; an unknown repository or digest has no referrers. */
 export function createReferrersHandler({ database }: RegistryParts): (call: Call) => Promise<void> {
   return async ({ response, name, reference, query }) => {
@@ -53,7 +67,8 @@ export function createReferrersHandler({ database }: RegistryParts): (call: Call
     if (last !== '' && !isDigest(last)) throw new AppError('pagination_invalid', 'last must be a digest');
     const artifactType = query.get('artifactType') ?? '';
     const repository = await findRepository(database, name);
-    const { index, next } = await referrersIndex(database, { repositoryId: repository?.id ?? 0, subject: reference, artifactType, last });
+    const from = { repositoryId: repository?.id ?? 0, subject: reference, artifactType, last };
+    const { index, next } = await referrersIndex(database, from, PAGE);
     const headers = ['Content-Type', MEDIA_TYPE.ociIndex];
     if (artifactType !== '') headers.push('OCI-Filters-Applied', 'artifactType');
     if (next) {
