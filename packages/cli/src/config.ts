@@ -1,3 +1,4 @@
+import { withoutPassword } from '@entrepot/server/config';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { configOf, withConfig } from './options.ts';
@@ -5,9 +6,13 @@ import { configOf, withConfig } from './options.ts';
 export function registerConfig(program: Command): void {
   const config = program.command('config').description('look at the configuration');
   withConfig(config.command('print'))
-    .description('print the configuration in force, as YAML')
+    .description('print the configuration in force, as YAML; passwords are left out')
     .action((options: Record<string, string>) => {
-      process.stdout.write(stringify(configOf(options)));
+      const shown = Object.entries(configOf(options)).map(([key, value]) => [
+        key,
+        typeof value === 'string' ? withoutPassword(value) : value,
+      ]);
+      process.stdout.write(stringify(Object.fromEntries(shown)));
     });
   withConfig(config.command('check'))
     .description('say all that is wrong with the configuration, or nothing')

@@ -136,7 +136,9 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
     else values.set(key, value);
   };
   if (file !== undefined) {
-    for (const [key, value] of Object.entries(readYaml(file, problems))) take(file, key, key === 'workers' ? String(value) : value);
+    for (const [key, value] of Object.entries(readYaml(file, problems))) {
+      take(file, key, key === 'workers' && typeof value === 'number' ? String(value) : value);
+    }
   }
   const byVariable = new Map<string, Key>(KEYS.map((key) => [variableOf(key), key]));
   for (const [name, text] of Object.entries(env)) {
@@ -157,6 +159,11 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.fromEntries(values) as Config;
+}
+
+/** Text as it may be shown: of an address with a password in it the rest (invariant 11). */
+export function withoutPassword(text: string): string {
+  return text.replace(/(\/\/[^/:@]*):.*@/, '$1:***@');
 }
 
 /** How many processes to run. */
@@ -181,7 +188,12 @@ function readYaml(file: string, problems: string[]): Record<string, unknown> {
   const document = parseDocument(text, { uniqueKeys: true });
   for (const error of document.errors) problems.push(`${file}: ${error.message.split('\n')[0]}`);
   if (document.errors.length > 0) return {};
-  const value: unknown = document.toJS({ maxAliasCount: 10 });
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 10 });
+  } catch (cause) {
+    problems.push(`${file}: ${(cause as Error).message}`); // aliases of nothing, or too many
+  }
   if (value === null || value === undefined) return {};
   if (typeof value !== 'object' || Array.isArray(value)) {
     problems.push(`${file}: must be a mapping of options`);
@@ -202,7 +214,7 @@ function valueProblem(key: string, value: unknown): string | undefined {
     | { type: string; pattern?: string; minimum?: number; maximum?: number; minLength?: number; description: string }
     | undefined;
   if (schema === undefined || !Object.hasOwn(ConfigSchema.properties, key)) return `${key} is not an option${suggestion(key, KEYS)}`;
-  const shown = JSON.stringify(value);
+  const shown = withoutPassword(JSON.stringify(value));
   switch (schema.type) {
     case 'boolean':
       return typeof value === 'boolean' ? undefined : `${key} is ${shown}; allowed: true or false`;

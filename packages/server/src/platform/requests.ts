@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 type Range = [ipaddr.IPv4 | ipaddr.IPv6, number];
@@ -62,6 +63,8 @@ export function parseRanges(list: string): Range[] {
 
 function parseRange(text: string): Range {
   try {
+    // The library also takes 10.1 and 010.0.0.1, which few people read as it does.
+    if (isIP(text.replace(/\/.*/, '')) === 0) throw new Error('not an address in its usual form');
     if (text.includes('/')) return ipaddr.parseCIDR(text);
     const address = ipaddr.process(text);
     return [address, address.kind() === 'ipv4' ? 32 : 128];
