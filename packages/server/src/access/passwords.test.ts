@@ -69,6 +69,17 @@ describe('a password', () => {
     expect(argon2.asked).toHaveLength(1);
   });
 
+  it('of a name outside the grammar costs the same, and such a name is looked up nowhere', async () => {
+    const first = vi.spyOn(database, 'first');
+    for (const name of ['', 'Ann', 'ann ', 'a'.repeat(64), 'a'.repeat(1_000_000), 'a\0b', "' or 1=1"]) {
+      expect(await passwords.check(name, 'wrong')).toBeUndefined();
+    }
+    expect(argon2.asked).toHaveLength(7);
+    expect(first).not.toHaveBeenCalled();
+    expect(await passwords.check('ann', PASSWORD)).toBeDefined();
+    expect(first).toHaveBeenCalledOnce();
+  });
+
   it('longer than any can be is not even hashed', async () => {
     expect(await passwords.check('ann', 'x'.repeat(1_000_000))).toBeUndefined();
     expect(await passwords.check('nobody', 'x'.repeat(1_000_000))).toBeUndefined();

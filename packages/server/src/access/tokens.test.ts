@@ -132,6 +132,7 @@ describe('tokens', () => {
       ['an end that is text', {}, { exp: '9999999999' }],
       ['an end in the past', {}, { exp: START / 1000 - 1 }],
       ['no beginning', {}, { iat: undefined }],
+      ['a beginning later than any clock of ours says', {}, { iat: START / 1000 + 61, exp: START / 1000 + 300 }],
       ['a time before which it does not count', {}, { nbf: START / 1000 + 100 }],
       ['no subject', {}, { sub: undefined }],
     ])('are void with %s', async (_, head, body) => {

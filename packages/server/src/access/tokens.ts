@@ -27,6 +27,8 @@ export interface TokenIssuer {
 const ISSUER = 'entrepot';
 const ALGORITHM = 'HS256';
 const MAX_TOKEN_LENGTH = 8192;
+/** How far the clocks of two instances may be apart. */
+const CLOCK_LEEWAY_SECONDS = 60;
 
 interface Options {
   readonly key: Uint8Array;
@@ -65,7 +67,8 @@ export function createTokenIssuer({ key, clock, accessSeconds, refreshSeconds }:
         requiredClaims: ['exp', 'iat', 'sub'],
         currentDate: new Date(clock.now()),
       });
-      return payload;
+      // From the future: not one of ours, unless a clock is wrong by more than clocks may be.
+      return (payload.iat ?? 0) > seconds() + CLOCK_LEEWAY_SECONDS ? undefined : payload;
     } catch {
       return undefined;
     }
