@@ -101,8 +101,12 @@ function checkManifest(row: ManifestRow, edges: readonly string[], sizes: Readon
     manifests?: Descriptor[];
     subject?: Descriptor;
   };
-  const blobs = [...(parsed.config ? [parsed.config] : []), ...(parsed.layers ?? [])];
-  const wanted = new Set([...blobs.map((d) => `blob ${d.digest}`), ...(parsed.manifests ?? []).map((d) => `manifest ${d.digest}`)]);
+  // Layers from elsewhere need not be here; an index may list layers beside manifests, as BuildKit's caches do.
+  const members = parsed.manifests ?? [];
+  const blobs = [parsed.config, ...(parsed.layers ?? []), ...members.filter((d) => !isManifest(d))].filter(
+    (d) => d !== undefined && !d.mediaType.includes('.nondistributable.') && !d.mediaType.includes('.foreign.'),
+  ) as Descriptor[];
+  const wanted = new Set([...blobs.map((d) => `blob ${d.digest}`), ...members.filter(isManifest).map((d) => `manifest ${d.digest}`)]);
   if (wanted.size !== edges.length || edges.some((edge) => !wanted.has(edge))) {
     problems.push(`manifest ${digest} has the edges [${edges}], its bytes say [${[...wanted]}]`);
   }
@@ -112,6 +116,10 @@ function checkManifest(row: ManifestRow, edges: readonly string[], sizes: Readon
       problems.push(`manifest ${digest} says ${blob.size} bytes for ${blob.digest}, not ${size}`);
   }
   if ((parsed.subject?.digest ?? null) !== row.subject) problems.push(`manifest ${digest} has the subject ${row.subject}`);
+}
+
+function isManifest({ mediaType }: Descriptor): boolean {
+  return /\.(manifest|index)\.(list\.)?v\d\+json$/.test(mediaType);
 }
 
 /** The newest entry of a tag's history says what the tag is. */
