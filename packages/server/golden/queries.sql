@@ -6,6 +6,8 @@ insert into "user" ("name", "password_hash", "admin", "disabled", "generation", 
 select "id", "name", "password_hash" as "passwordHash", "admin", "disabled", "generation" from "user" where "name" > ? order by "name" limit ?;
 -- access.memberRole
 select "project"."public", "project_member"."role" from "project" left join "project_member" on "project_member"."project_id" = "project"."id" and "project_member"."user_id" = ? where "project"."name" = ?;
+-- access.seenProjects
+select "project"."id", "project"."name", "project"."public", "project_member"."role" from "project" left join "project_member" on "project_member"."project_id" = "project"."id" and "project_member"."user_id" = ? where "project"."name" > ? and ("project"."public" = ? or "project_member"."role" is not null or ? = ?) order by "project"."name" limit ?;
 -- access.updateDisabled
 update "user" set "disabled" = ?, "generation" = "generation" + ? where "name" = ?;
 -- access.updatePassword
@@ -59,7 +61,7 @@ select "id", "name", "public" from "project" where "name" > ? order by "name" li
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
-select "repository"."name", "project"."name" as "project", "project"."public" from "repository" inner join "project" on "project"."id" = "repository"."project_id" where "repository"."name" > ? order by "repository"."name" limit ?;
+select "name" from "repository" where "project_id" = ? and "name" > ? order by "name" limit ?;
 -- catalog.listTagHistory
 select "id", "digest", "previous_digest" as "previousDigest", "changed_at" as "changedAt", "changed_by" as "changedBy" from "tag_history" where "repository_id" = ? and "name" = ? and "id" < ? order by "id" desc limit ?;
 -- catalog.listTags

@@ -1,10 +1,11 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { projectOf } from '@entrepot/oci';
 import { AppError, type MaybePromise, type Session } from '../platform/index.ts';
 import type { PasswordChecker } from './passwords.ts';
 import { type Action, actionsOf } from './roles.ts';
 import type { Grant } from './scope.ts';
 import type { TokenIssuer } from './tokens.ts';
-import { findMembership, findUserById, roleOf, type User } from './users.ts';
+import { findMembership, findUserById, pageOfSeenProjects, roleOf, type User } from './users.ts';
 
 /** Who makes a request. */
 export interface Identity {
@@ -17,6 +18,8 @@ export interface Identity {
 /** `denied`: this identity may never; `challenge`: a token with the right scope could. */
 export type Decision = 'allowed' | 'denied' | 'challenge';
 
+/** Projects read at once. */
+const PROJECTS = 200;
 const ANONYMOUS: Identity = { user: undefined, token: undefined };
 
 export interface Access {
@@ -26,6 +29,8 @@ export interface Access {
   decide(identity: Identity, action: Action, repository: string): Promise<Decision>;
   /** What a user, or anonymous, may do in a project, by role alone. Undefined: there is no such project. */
   rights(user: User | undefined, project: string): Promise<ReadonlySet<Action> | undefined>;
+  /** Projects in which a user, or anonymous, may pull, by name after `last`. Costs nothing for those that are not seen. */
+  pullable(user: User | undefined, last: string): AsyncIterable<{ readonly id: number; readonly name: string }>;
   /** Whether the user may make a project by pushing to it. */
   mayCreateProject(user: User | undefined): boolean;
   /** May this identity list the catalogue (what it then sees is filtered)? */
@@ -63,8 +68,22 @@ export function createAccess({ session, passwords, tokens }: Parts): Access {
 
   async function rights(user: User | undefined, project: string): Promise<ReadonlySet<Action> | undefined> {
     const membership = await findMembership(session, project, user?.id ?? 0);
-    if (!membership) return undefined;
+    return membership && rightsOf(user, membership);
+  }
+
+  function rightsOf(user: User | undefined, membership: { public: number; role: string | null }): ReadonlySet<Action> {
     return actionsOf(user?.admin ? 'admin' : user && roleOf(membership.role), membership.public === 1);
+  }
+
+  async function* pullable(user: User | undefined, last: string): AsyncGenerator<{ id: number; name: string }> {
+    for (let after = last; ; ) {
+      const rows = await pageOfSeenProjects(session, { last: after, user, limit: PROJECTS });
+      for (const row of rows) if (rightsOf(user, row).has('pull')) yield { id: row.id, name: row.name };
+      const end = rows.at(-1);
+      if (end === undefined || rows.length < PROJECTS) return;
+      after = end.name;
+      await nextTurn(); // many projects must not keep others waiting
+    }
   }
 
   return {
@@ -90,6 +109,7 @@ export function createAccess({ session, passwords, tokens }: Parts): Access {
     },
 
     rights,
+    pullable,
     mayCreateProject: (user) => user?.admin === true,
 
     decideCatalog({ user, token }) {

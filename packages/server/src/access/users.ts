@@ -38,6 +38,18 @@ const memberRole = query<{ project: string; userId: number }>()('memberRole', (d
     .select(['project.public', 'project_member.role'])
     .where('project.name', '=', p('project')),
 );
+const seenProjects = query<{ last: string; userId: number; admin: number; limit: number }>()('seenProjects', (db, p) =>
+  db
+    .selectFrom('project')
+    .leftJoin('project_member', (join) =>
+      join.onRef('project_member.project_id', '=', 'project.id').on('project_member.user_id', '=', p('userId')),
+    )
+    .select(['project.id', 'project.name', 'project.public', 'project_member.role'])
+    .where('project.name', '>', p('last'))
+    .where((eb) => eb.or([eb('project.public', '=', 1), eb('project_member.role', 'is not', null), eb(p('admin'), '=', 1)]))
+    .orderBy('project.name')
+    .limit(p('limit')),
+);
 const upsertMember = query<{ project: string; user: string; role: string }>()('upsertMember', (db, p) =>
   db
     .insertInto('project_member')
@@ -123,6 +135,15 @@ export function findMembership(
   userId: number,
 ): MaybePromise<{ public: number; role: string | null } | undefined> {
   return session.first(memberRole, { project, userId });
+}
+
+/** Projects by name, after one, that a user may have rights in: those that are public, own ones, for an admin all. */
+export async function pageOfSeenProjects(
+  session: Session,
+  page: { last: string; user: User | undefined; limit: number },
+): Promise<{ id: number; name: string; public: number; role: string | null }[]> {
+  const { last, user, limit } = page;
+  return await session.all(seenProjects, { last, userId: user?.id ?? 0, admin: user?.admin ? 1 : 0, limit });
 }
 
 /** Gives a user a role in a project; false if either does not exist. */

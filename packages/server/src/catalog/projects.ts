@@ -43,13 +43,13 @@ const insertRepository = query<{ projectId: number; name: string; now: number }>
 const listProjects = query<{ last: string; limit: number }>()('listProjects', (db, p) =>
   db.selectFrom('project').select(['id', 'name', 'public']).where('name', '>', p('last')).orderBy('name').limit(p('limit')),
 );
-const listRepositories = query<{ last: string; limit: number }>()('listRepositories', (db, p) =>
+const listRepositories = query<{ projectId: number; last: string; limit: number }>()('listRepositories', (db, p) =>
   db
     .selectFrom('repository')
-    .innerJoin('project', 'project.id', 'repository.project_id')
-    .select(['repository.name', 'project.name as project', 'project.public'])
-    .where('repository.name', '>', p('last'))
-    .orderBy('repository.name')
+    .select('name')
+    .where('project_id', '=', p('projectId'))
+    .where('name', '>', p('last'))
+    .orderBy('name')
     .limit(p('limit')),
 );
 
@@ -94,11 +94,7 @@ export async function pageOfProjects(session: Session, last: string, limit: numb
   return (await session.all(listProjects, { last, limit })).map((row) => ({ id: row.id, name: row.name, public: row.public === 1 }));
 }
 
-/** Repositories after `last` in byte order, with what is needed to decide who may see them. */
-export async function pageOfRepositories(
-  session: Session,
-  last: string,
-  limit: number,
-): Promise<{ name: string; project: string; public: boolean }[]> {
-  return (await session.all(listRepositories, { last, limit })).map((row) => ({ ...row, public: row.public === 1 }));
+/** Names of a project's repositories after `last` in byte order. */
+export async function pageOfRepositories(session: Session, projectId: number, last: string, limit: number): Promise<string[]> {
+  return (await session.all(listRepositories, { projectId, last, limit })).map((row) => row.name);
 }

@@ -1,13 +1,12 @@
-import { isRepositoryName, isTag } from '@entrepot/oci';
-import { findRepository, pageOfRepositories, pageOfTags } from '../catalog/index.ts';
+import { isRepositoryName, isTag, projectOf } from '@entrepot/oci';
+import type { Identity } from '../access/index.ts';
+import { findProject, findRepository, pageOfRepositories, pageOfTags } from '../catalog/index.ts';
 import { AppError } from '../platform/index.ts';
 import { answerJson, type Call, nextLink, pageSize } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 
 /** Longest page of tags or repositories; a longer list continues by `Link`. */
 const PAGE = 1000;
-/** Repositories looked at for one page of the catalogue; one who may see few of many pages on. */
-const SCAN = 10_000;
 
 /** end-8: tags in byte order. */
 export function createTagsHandler({ database }: RegistryParts): (call: Call) => Promise<void> {
@@ -26,31 +25,40 @@ export function createTagsHandler({ database }: RegistryParts): (call: Call) => 
 
 /** distribution's `_catalog`: repositories in byte order, only those the caller may pull. */
 export function createCatalogHandler({ database, access }: RegistryParts): (call: Call) => Promise<void> {
+  /** The first `most` after `last`, project by project in the order of their names: what others hold is never looked at. */
+  async function visible(user: Identity['user'], last: string, most: number): Promise<string[]> {
+    const found: string[] = [];
+    const take = async (projectId: number) => {
+      const names = await pageOfRepositories(database, projectId, last, most);
+      const inOrder = (names[0] ?? '') > (found.at(-1) ?? '');
+      found.push(...names);
+      if (!inOrder) found.sort();
+      found.splice(most);
+    };
+    const project = projectOf(last);
+    for (const name of beginningsOf(project)) {
+      const own = (await access.rights(user, name))?.has('pull') ? await findProject(database, name) : undefined;
+      if (own) await take(own.id);
+    }
+    for await (const { id, name } of access.pullable(user, project)) {
+      if (found.length === most && name > (found.at(-1) ?? '')) break;
+      await take(id);
+    }
+    return found;
+  }
+
   return async ({ response, query, identity }) => {
     const n = pageSize(query, PAGE);
-    let last = query.get('last') ?? '';
+    const last = query.get('last') ?? '';
     if (last !== '' && !isRepositoryName(last)) throw new AppError('pagination_invalid', 'last must be a repository name');
-    const visible = new Map<string, boolean>();
-    const repositories: string[] = [];
-    let more = n > 0;
-    for (let scanned = 0; more && scanned < SCAN && repositories.length < n; ) {
-      const rows = await pageOfRepositories(database, last, PAGE);
-      scanned += rows.length;
-      more = rows.length === PAGE;
-      for (const row of rows) {
-        let show = visible.get(row.project);
-        if (show === undefined) {
-          show = (await access.rights(identity.user, row.project))?.has('pull') ?? false;
-          visible.set(row.project, show);
-        }
-        last = row.name;
-        if (!show) continue;
-        repositories.push(row.name);
-        if (repositories.length < n) continue;
-        more ||= row !== rows.at(-1);
-        break;
-      }
-    }
-    answerJson(response, 200, { repositories }, more ? nextLink('/v2/_catalog', { n: String(n), last }) : []);
+    const found = n === 0 ? [] : await visible(identity.user, last, n + 1);
+    const repositories = found.slice(0, n);
+    const more = found.length > n ? nextLink('/v2/_catalog', { n: String(n), last: repositories.at(-1) }) : [];
+    answerJson(response, 200, { repositories }, more);
   };
+}
+
+/** Projects up to one that may have repositories behind it: of `a-b` that and `a`, as `a-b/x` comes before `a/x`. */
+function beginningsOf(project: string): string[] {
+  return [...project.matchAll(/[-.]|$/g)].map(({ index }) => project.slice(0, index));
 }
