@@ -131,6 +131,7 @@ describe('metrics', () => {
     const before = (await metric(client, 'entrepot_database_duration_seconds_count'))['{operation="write"}'] ?? 0;
     await client.pushImage('demo/app', '1');
     const begun = await client.request('POST', '/v2/demo/app/blobs/uploads/');
+    await client.request('PATCH', begun.headers.get('location') ?? '', { body: 'some bytes' });
     expect((await metric(client, 'entrepot_database_duration_seconds_count'))['{operation="write"}']).toBeGreaterThan(before + 2);
     expect(await metric(client, 'entrepot_uploads_open')).toEqual({ '': 1 });
     await client.request('DELETE', begun.headers.get('location') ?? '');
@@ -159,7 +160,7 @@ test('a worker that dies is replaced, and what it held is free without waiting f
   const server = await startServer({ options: { workers: '2' } });
   const client = new Client(server.url);
   const location = (await client.request('POST', '/v2/demo/app/blobs/uploads/')).headers.get('location') ?? '';
-  const [id = ''] = location.split('/').slice(-1);
+  const [id = ''] = location.slice(location.lastIndexOf('/') + 1).split('.');
   const database = new DatabaseSync(join(server.dataDir, 'entrepot.db'), { readOnly: true });
   const lease = () => database.prepare('SELECT lease FROM upload_session WHERE id = ?').get(id)?.lease;
   const body = new ReadableStream<Uint8Array>({

@@ -31,6 +31,7 @@ describe.each([20_000, 1_000_000])('no blob of more than %i bytes', (limit) => {
 
     const over = randomBytes(limit + 1);
     // Where the first request of several is refused already, the way ends there.
+    let left: string | undefined;
     const refused = await upload(client, name, over, sha256(over)).then(
       ({ answer, location }) => {
         expect(answer.status).toBe(413);
@@ -38,14 +39,15 @@ describe.each([20_000, 1_000_000])('no blob of more than %i bytes', (limit) => {
         return location;
       },
       (error: Error) => {
-        expect(error.message).toMatch(/^PATCH .* answered 413: .*"SIZE_INVALID"/);
+        left = /^PATCH (\S+) answered 413: .*"SIZE_INVALID"/.exec(error.message)?.[1];
+        expect(left).toBeDefined();
         return undefined;
       },
     );
     await must(client, [404], 'HEAD', `/v2/${name}/blobs/${sha256(over)}`);
     if (refused !== undefined) await must(client, [404], 'GET', refused);
-    if (!way.startsWith('PATCH')) expect(uploadFiles()).toEqual([]);
-    for (const left of uploadFiles()) await must(client, [204], 'DELETE', `/v2/${name}/blobs/uploads/${left}`);
+    if (!way.startsWith('PATCH')) expect(left).toBeUndefined();
+    if (left !== undefined) await must(client, [204], 'DELETE', left);
     expect(uploadFiles()).toEqual([]);
   });
 

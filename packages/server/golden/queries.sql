@@ -36,10 +36,14 @@ delete from "manifest_content" where "manifest_id" = ?;
 delete from "manifest_reference" where "manifest_id" = ?;
 -- catalog.expiredUploads
 select "id" from "upload_session" where "updated_at" < ? and "lease_until" < ? order by "updated_at" limit ?;
+-- catalog.findEndedUpload
+select "id" from "ended_upload" where "id" = ?;
 -- catalog.findUpload
 select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until" as "leaseUntil" from "upload_session" where "id" = ?;
 -- catalog.insertBlob
 insert into "repository_blob" ("repository_id", "digest", "size", "created_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest") do nothing;
+-- catalog.insertEndedUpload
+insert into "ended_upload" ("id") values (?) on conflict ("id") do nothing;
 -- catalog.insertManifest
 insert into "manifest" ("repository_id", "digest", "media_type", "size", "artifact_type", "annotations", "subject", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- catalog.insertManifestContent
@@ -53,7 +57,7 @@ insert into "repository" ("project_id", "name", "created_at") values (?, ?, ?) o
 -- catalog.insertTagHistory
 insert into "tag_history" ("repository_id", "name", "digest", "previous_digest", "changed_at", "changed_by") values (?, ?, ?, ?, ?, ?);
 -- catalog.insertUpload
-insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
 -- catalog.listProjects
@@ -74,6 +78,8 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "bytes" from "manifest_content" where "manifest_id" = ?;
 -- catalog.projectByName
 select "id", "name", "public" from "project" where "name" = ?;
+-- catalog.pruneEndedUploads
+delete from "ended_upload" where "id" in (select "old"."id" from "ended_upload" as "old" where "old"."id" < ? order by "old"."id" limit ?);
 -- catalog.referencesTo
 select "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? limit ?;
 -- catalog.releaseUpload

@@ -80,6 +80,11 @@ create table "upload_session" (
 );
 create index "upload_session_age" on "upload_session" ("updated_at");
 
+-- 0002-ended-uploads
+create table "ended_upload" (
+  "id" text primary key
+);
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,

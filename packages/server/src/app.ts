@@ -99,7 +99,11 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const access = createAccess({ session: database, passwords, tokens });
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
-  const registry = createRegistry({ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, options: config, holder });
+  const registry = createRegistry({
+    ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder },
+    uploadKey: secrets.derive('uploads'),
+    options: config,
+  });
   const token = createTokenHandler({ session: database, access, passwords, tokens });
   const consumers: OutboxConsumer[] = [];
   const jobs = createJobRunner({

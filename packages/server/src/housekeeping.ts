@@ -1,10 +1,10 @@
-import { endExpiredUpload, expiredUploads, findUpload } from './catalog/index.ts';
+import { endExpiredUpload, expiredUploads, findUpload, pruneEndedUploads } from './catalog/index.ts';
 import type { BlobStore } from './content/index.ts';
 import { type Clock, type Database, type JobDefinition, pruneJobs, pruneOutbox } from './platform/index.ts';
 
 const HOUR_MS = 3_600_000;
 const EXPIRY_EVERY_MS = 10 * 60_000;
-const BATCH = 200;
+const BATCH = 500;
 
 interface Parts {
   readonly database: Database;
@@ -35,6 +35,10 @@ export function housekeepingJobs({ database, blobs, clock, uploadExpiryHours, co
     for await (const id of blobs.staleUploads(before)) {
       signal.throwIfAborted();
       if (!(await findUpload(database, id))) await blobs.removeUpload(id);
+    }
+    for (let pruned = BATCH; pruned === BATCH; ) {
+      signal.throwIfAborted();
+      pruned = await database.write((tx) => pruneEndedUploads(tx, clock.now(), BATCH), { durable: false });
     }
     return expired;
   }

@@ -50,6 +50,8 @@ export interface CatalogTables {
     created_at: number;
     updated_at: number;
   };
+  /** Sessions that ended a short while ago, whose ids would pass for those of new ones. */
+  ended_upload: { id: string };
 }
 
 export const catalogMigrations: readonly Migration[] = [
@@ -137,5 +139,9 @@ export const catalogMigrations: readonly Migration[] = [
         .addColumn('updated_at', 'bigint', (c) => c.notNull()),
       db.schema.createIndex('upload_session_age').on('upload_session').columns(['updated_at']),
     ],
+  },
+  {
+    name: '0002-ended-uploads',
+    up: ({ db }) => [db.schema.createTable('ended_upload').addColumn('id', 'text', (c) => c.primaryKey())],
   },
 ];

@@ -1,21 +1,24 @@
-import { newId, queriesOf, type Session } from '../platform/index.ts';
+import { newId, queriesOf, type Session, sortableIdBound } from '../platform/index.ts';
 import type { CatalogTables } from './schema.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 
 const insertSession = query<{ id: string; repository: string; owner: string; algorithm: string; now: number }>()('insertUpload', (db, p) =>
-  db.insertInto('upload_session').values({
-    id: p('id'),
-    repository: p('repository'),
-    owner: p('owner'),
-    algorithm: p('algorithm'),
-    bytes: 0,
-    digest: null,
-    lease: null,
-    lease_until: 0,
-    created_at: p('now'),
-    updated_at: p('now'),
-  }),
+  db
+    .insertInto('upload_session')
+    .values({
+      id: p('id'),
+      repository: p('repository'),
+      owner: p('owner'),
+      algorithm: p('algorithm'),
+      bytes: 0,
+      digest: null,
+      lease: null,
+      lease_until: 0,
+      created_at: p('now'),
+      updated_at: p('now'),
+    })
+    .onConflict((conflict) => conflict.column('id').doNothing()),
 );
 const selectSession = query<{ id: string }>()('findUpload', (db, p) =>
   db
@@ -50,6 +53,22 @@ const expiredSessions = query<{ before: number; now: number; limit: number }>()(
 const removeExpired = query<{ id: string; before: number; now: number }>()('removeExpiredUpload', (db, p) =>
   db.deleteFrom('upload_session').where('id', '=', p('id')).where('updated_at', '<', p('before')).where('lease_until', '<', p('now')),
 );
+const insertEnded = query<{ id: string }>()('insertEndedUpload', (db, p) =>
+  db
+    .insertInto('ended_upload')
+    .values({ id: p('id') })
+    .onConflict((conflict) => conflict.column('id').doNothing()),
+);
+const selectEnded = query<{ id: string }>()('findEndedUpload', (db, p) =>
+  db.selectFrom('ended_upload').select('id').where('id', '=', p('id')),
+);
+const pruneEnded = query<{ before: string; limit: number }>()('pruneEndedUploads', (db, p) =>
+  db
+    .deleteFrom('ended_upload')
+    .where('id', 'in', (eb) =>
+      eb.selectFrom('ended_upload as old').select('old.id').where('old.id', '<', p('before')).orderBy('old.id').limit(p('limit')),
+    ),
+);
 const countSessions = query()('countUploads', (db) => db.selectFrom('upload_session').select((eb) => eb.fn.countAll<number>().as('open')));
 const clearLeasesOf = query<{ from: string; to: string }>()('clearUploadLeasesOf', (db, p) =>
   db.updateTable('upload_session').set({ lease: null, lease_until: 0 }).where('lease', '>=', p('from')).where('lease', '<', p('to')),
@@ -70,6 +89,10 @@ export interface UploadSession {
   readonly leaseUntil: number;
 }
 
+/** For so long after it was made a session needs no row; milliseconds. */
+export const FRESH_UPLOAD_MS = 30 * 60_000;
+
+/** Makes the row of a session; does nothing if it has one. */
 export async function insertUpload(
   tx: Session,
   upload: { id: string; repository: string; owner: string; algorithm: string; now: number },
@@ -94,9 +117,20 @@ export async function releaseUpload(
   await tx.run(releaseLease, upload);
 }
 
-/** Ends an upload; false if it had ended. */
-export async function removeUpload(tx: Session, id: string): Promise<boolean> {
-  return (await tx.run(removeSession, { id })) === 1;
+/** Ends an upload for good, whether or not it has a row. */
+export async function endUpload(tx: Session, id: string): Promise<void> {
+  await tx.run(removeSession, { id });
+  await tx.run(insertEnded, { id });
+}
+
+/** Whether an upload has ended, as far as that is remembered. */
+export async function hasUploadEnded(session: Session, id: string): Promise<boolean> {
+  return (await session.first(selectEnded, { id })) !== undefined;
+}
+
+/** Forgets ended uploads whose ids no longer pass for new ones; gives how many, `limit` at most. */
+export async function pruneEndedUploads(tx: Session, now: number, limit: number): Promise<number> {
+  return await tx.run(pruneEnded, { before: sortableIdBound(now - 2 * FRESH_UPLOAD_MS), limit });
 }
 
 /** Uploads that nobody continued since `before`. */

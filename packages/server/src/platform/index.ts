@@ -1,5 +1,5 @@
 export { brokenOff, chunksOf, contentLength, hasBody, readBody, wantBody } from './body.ts';
-export { type Clock, newId, systemClock } from './clock.ts';
+export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfId } from './clock.ts';
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
 export {
   type Database,

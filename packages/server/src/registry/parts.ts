@@ -20,6 +20,8 @@ export interface RegistryParts {
   readonly metrics: Metrics;
   readonly origin: RequestOrigin;
   readonly options: RegistryOptions;
+  /** Seals the ids of upload sessions. */
+  readonly uploadKey: Uint8Array;
   /** Names this process in the leases it holds. */
   readonly holder: string;
 }
