@@ -216,7 +216,12 @@ function answerProblem(response: ServerResponse, thrown: unknown): AppError {
     return error;
   }
   const body = JSON.stringify({ errors: [{ code: ERRORS[error.code].oci, message: error.message }] });
-  response.writeHead(error.status, { ...error.headers, 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) });
+  response.writeHead(error.status, {
+    ...error.headers,
+    'Content-Type': 'application/json',
+    'X-Content-Type-Options': 'nosniff',
+    'Content-Length': Buffer.byteLength(body),
+  });
   response.end(body);
   return error;
 }

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { findBlob, findRepository, unlinkBlob } from '../catalog/index.ts';
 import { type BlobReader, sendRange } from '../content/index.ts';
 import { AppError } from '../platform/index.ts';
-import { API_VERSION, answer, type Call, namesEtag } from './http.ts';
+import { API_VERSION, answer, type Call, NOSNIFF, namesEtag } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { type ByteRange, parseRanges } from './ranges.ts';
 
@@ -17,7 +17,7 @@ const CACHE_BYTES = 24 << 20;
 const BLOB_HEADERS = [
   ...API_VERSION,
   ...['Content-Type', 'application/octet-stream'],
-  ...['X-Content-Type-Options', 'nosniff'],
+  ...NOSNIFF,
   ...['Content-Disposition', 'attachment'],
   ...['Content-Security-Policy', "sandbox; default-src 'none'"],
   ...['Accept-Ranges', 'bytes'],

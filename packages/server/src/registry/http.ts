@@ -16,6 +16,8 @@ export interface Call {
   readonly actor: string;
 }
 
+/** What is sent is of the type that is said, whatever a browser thinks of its bytes. */
+export const NOSNIFF = ['X-Content-Type-Options', 'nosniff'] as const;
 export const API_VERSION = ['Docker-Distribution-API-Version', 'registry/2.0'] as const;
 
 /** Statuses whose answers never have a body: a length there would be none, or that of what was not sent (RFC 9110 section 8.6). */
@@ -30,7 +32,7 @@ export function answer(response: ServerResponse, status: number, headers: readon
 export function answerJson(response: ServerResponse, status: number, value: unknown, headers: readonly string[] = []): void {
   const body = Buffer.from(JSON.stringify(value));
   const own = headers.includes('Content-Type') ? [] : ['Content-Type', 'application/json'];
-  response.writeHead(status, [...API_VERSION, ...own, 'Content-Length', String(body.length), ...headers]);
+  response.writeHead(status, [...API_VERSION, ...own, ...NOSNIFF, 'Content-Length', String(body.length), ...headers]);
   response.end(body);
 }
 

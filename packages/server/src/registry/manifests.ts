@@ -13,7 +13,7 @@ import {
   type StoredManifest,
 } from '../catalog/index.ts';
 import { AppError, readBody, type Session } from '../platform/index.ts';
-import { API_VERSION, answer, type Call, namesEtag, warning } from './http.ts';
+import { API_VERSION, answer, type Call, NOSNIFF, namesEtag, warning } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { fallbackIndex } from './referrers.ts';
 
@@ -138,7 +138,7 @@ function render(bytes: Uint8Array, digest: string, mediaType: string): Rendered 
     ...['Content-Length', String(bytes.length)],
     ...['Docker-Content-Digest', digest],
     ...['ETag', `"${digest}"`],
-    ...['X-Content-Type-Options', 'nosniff'],
+    ...NOSNIFF,
   ];
   const text = bytes.length <= TEXT_BYTES ? Buffer.from(bytes).toString('latin1') : undefined;
   return { bytes, text, headers };
