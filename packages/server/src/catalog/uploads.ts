@@ -92,12 +92,12 @@ export interface UploadSession {
 /** For so long after it was made a session needs no row; milliseconds. */
 export const FRESH_UPLOAD_MS = 30 * 60_000;
 
-/** Makes the row of a session; does nothing if it has one. */
+/** Makes the row of a session; false if it has one. */
 export async function insertUpload(
   tx: Session,
   upload: { id: string; repository: string; owner: string; algorithm: string; now: number },
-): Promise<void> {
-  await tx.run(insertSession, upload);
+): Promise<boolean> {
+  return (await tx.run(insertSession, upload)) === 1;
 }
 
 export async function findUpload(session: Session, id: string): Promise<UploadSession | undefined> {

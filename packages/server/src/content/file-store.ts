@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { close, fdatasync, fstat, fsync, ftruncate, mkdirSync, open, read, type Stats, write } from 'node:fs';
+import { closeSync, constants, fdatasync, fstatSync, fsync, ftruncate, mkdirSync, open, openSync, read, write } from 'node:fs';
 import { copyFile, mkdir, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -15,13 +15,16 @@ type Io = (
 ) => Promise<{ bytesRead?: number; bytesWritten?: number }>;
 
 const openFile = promisify(open);
-const closeFile = promisify(close);
 const syncFile = promisify(fsync);
 const syncData = promisify(fdatasync);
 const truncateFile = promisify(ftruncate);
 const readFile = promisify(read) as unknown as Io;
 const writeFile = promisify(write) as unknown as Io;
-const statOf = promisify(fstat) as (fd: number) => Promise<Stats>;
+
+const OPEN_OR_MAKE = constants.O_RDWR | constants.O_CREAT;
+
+// Handing work to a thread and hearing of its end costs ten times what closing a file or opening a known folder does:
+// only what may wait for the disk goes there.
 
 /**
  * Blobs as files at distribution's paths: `blobs/<algorithm>/<2 hex>/<hex>/data` under the root, uploads under
@@ -74,21 +77,14 @@ export function openFileStore(root: string): BlobStore {
       const path = uploadPath(id);
       if (fence) await replaceByCopy(path);
       // No O_APPEND: writes name their position. No O_TRUNC: an upload is continued.
-      const fd = await openFile(path, 'r+').catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
-        return await openFile(path, 'wx+', 0o600);
-      });
-      return createWriter(fd);
+      return createWriter(await openFile(path, OPEN_OR_MAKE, 0o600));
     },
 
     openUploadForReading: (id) => openReader(uploadPath(id)),
 
     async commit(id, digest) {
       const path = uploadPath(id);
-      const fd = await openFile(path, 'r+').catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
-        return await openFile(path, 'wx+', 0o600); // an empty blob never had a byte to write
-      });
+      const fd = await openFile(path, OPEN_OR_MAKE, 0o600); // an empty blob never had a byte to write
       try {
         await syncData(fd);
       } catch (error) {
@@ -96,7 +92,7 @@ export function openFileStore(root: string): BlobStore {
         await truncateFile(fd, 0);
         throw error;
       } finally {
-        await closeFile(fd);
+        closeSync(fd);
       }
       await place(path, digest);
     },
@@ -109,7 +105,7 @@ export function openFileStore(root: string): BlobStore {
           await writeAll(fd, bytes, bytes.length, 0);
           await syncData(fd);
         } finally {
-          await closeFile(fd);
+          closeSync(fd);
         }
         await place(path, digest);
       } catch (error) {
@@ -133,7 +129,7 @@ export function openFileStore(root: string): BlobStore {
       const path = uploadPath(`ping-${randomUUID()}`);
       try {
         const fd = await openFile(path, 'wx', 0o600);
-        await writeAll(fd, Buffer.from('ping'), 4, 0).finally(() => closeFile(fd));
+        await writeAll(fd, Buffer.from('ping'), 4, 0).finally(() => closeSync(fd));
       } finally {
         await rm(path, { force: true });
       }
@@ -143,12 +139,11 @@ export function openFileStore(root: string): BlobStore {
 
 async function openReader(path: string): Promise<BlobReader> {
   const fd = await openFile(path, 'r');
-  const { size } = await statOf(fd);
   return {
-    size,
+    size: fstatSync(fd).size,
     descriptor: fd,
     read: async (buffer, length, position) => (await readFile(fd, buffer, 0, length, position)).bytesRead ?? 0,
-    close: () => closeFile(fd),
+    close: async () => closeSync(fd),
   };
 }
 
@@ -162,7 +157,7 @@ function createWriter(fd: number): UploadWriter {
         throw error;
       }),
     rewind: (length) => truncateFile(fd, syncFailed ? 0 : length),
-    close: () => closeFile(fd),
+    close: async () => closeSync(fd),
   };
 }
 
@@ -212,11 +207,11 @@ class DirectorySync {
 }
 
 async function syncDirectory(path: string): Promise<void> {
-  const fd = await openFile(path, 'r');
+  const fd = openSync(path, 'r');
   try {
     await syncFile(fd);
   } finally {
-    await closeFile(fd);
+    closeSync(fd);
   }
 }
 

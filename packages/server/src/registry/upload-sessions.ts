@@ -109,10 +109,13 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     }, RENEW_MS);
     timer.unref();
     try {
-      const session = await require(call);
+      let session = await require(call);
       const held = await database.write(
         async (tx) => {
-          if (session.isNew && !(await hasUploadEnded(tx, id))) await insertUpload(tx, { ...session, now: clock.now() });
+          if (session.isNew && !(await hasUploadEnded(tx, id))) {
+            const isFirst = await insertUpload(tx, { ...session, now: clock.now() });
+            if (!isFirst) session = { ...session, isNew: false }; // another request has been here since the look
+          }
           return await hold(tx);
         },
         { durable: false },

@@ -120,7 +120,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     let bytes = 0;
     let digest: string | null = null;
     try {
-      bytes = await blobs.uploadSize(id);
+      if (!hold.session.isNew) bytes = await blobs.uploadSize(id);
       requireOffset(call, bytes);
       const { hash, resumed } = hashFor(hold.session, bytes, contentLength(request));
       try {
@@ -153,7 +153,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     let bytes = 0;
     let keep = false;
     try {
-      bytes = await blobs.uploadSize(id);
+      if (!hold.session.isNew) bytes = await blobs.uploadSize(id);
       if (hasBody(request)) requireOffset(call, bytes, () => (keep = true));
       if (bytes === 0 && hasBody(request)) {
         return await storeStream(call, { id, digest, algorithm, fence: hold.fence, session: id });
