@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { atEnd } from './at-end.ts';
 
 const ENTREPOT = fileURLToPath(new URL('../../packages/cli/bin/entrepot.js', import.meta.url));
 
@@ -30,16 +31,10 @@ export interface ServerOptions {
   readonly wrapper?: readonly string[];
 }
 
-const folders: string[] = [];
-
-/** A folder that is removed when the test process ends. */
+/** A folder that is removed after the tests of the file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'entrepot-test-'));
-  if (folders.push(folder) === 1) {
-    process.on('exit', () => {
-      for (const each of folders) rmSync(each, { recursive: true, force: true });
-    });
-  }
+  atEnd(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }));
   return folder;
 }
 
@@ -73,18 +68,20 @@ export async function startServer({
     child.once('error', reject);
     child.once('exit', (code, signal) => reject(new Error(`the server ended (${code ?? signal}) before it was ready:\n${printed}`)));
   });
+  const stop = (signal: NodeJS.Signals = 'SIGTERM') =>
+    new Promise<number | null>((resolve) => {
+      if (child.exitCode !== null || child.signalCode !== null) return resolve(child.exitCode);
+      child.once('exit', (code) => resolve(code));
+      child.kill(signal);
+    });
+  atEnd(async () => void (await stop('SIGKILL'))); // a test that failed may not have come to its own end
   return {
     address,
     url: `http://${address}`,
     dataDir,
     process: child,
     output: () => printed,
-    stop: (signal = 'SIGTERM') =>
-      new Promise((resolve) => {
-        if (child.exitCode !== null || child.signalCode !== null) return resolve(child.exitCode);
-        child.once('exit', (code) => resolve(code));
-        child.kill(signal);
-      }),
+    stop,
     command: (...words) =>
       new Promise((resolve, reject) => {
         const args = [ENTREPOT, ...words, '--data', dataDir];
