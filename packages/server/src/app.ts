@@ -1,3 +1,4 @@
+import { createSecretKey } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -101,7 +102,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const hashThreads = new HashThreads(HASH_THREADS);
   const registry = createRegistry({
     ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder },
-    uploadKey: secrets.derive('uploads'),
+    uploadKey: createSecretKey(secrets.derive('uploads')),
     options: config,
   });
   const token = createTokenHandler({ session: database, access, passwords, tokens });

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto';
 import { hash, verify } from '@node-rs/argon2';
 import { LRUCache } from 'lru-cache';
 import { AppError, type Session } from '../platform/index.ts';
@@ -37,7 +37,7 @@ export interface PasswordChecker {
 export function createPasswordChecker(session: Session): PasswordChecker {
   // Clients that insist on Basic send the password with every request: what argon2 accepted a moment ago is remembered
   // under a keyed hash, bound to the user's generation, and so is void as soon as the password changes.
-  const key = randomBytes(32);
+  const key = createSecretKey(randomBytes(32));
   const remembered = new LRUCache<string, { generation: number; mac: Buffer }>({ max: 2000, ttl: REMEMBER_MS });
   let decoy: Promise<string> | undefined;
   let running = 0;

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type { Access } from '../access/index.ts';
 import type { BlobStore, HashThreads, SlabPool } from '../content/index.ts';
 import type { Clock, Database, Log, Metrics, RequestOrigin } from '../platform/index.ts';
@@ -21,7 +22,7 @@ export interface RegistryParts {
   readonly origin: RequestOrigin;
   readonly options: RegistryOptions;
   /** Seals the ids of upload sessions. */
-  readonly uploadKey: Uint8Array;
+  readonly uploadKey: KeyObject;
   /** Names this process in the leases it holds. */
   readonly holder: string;
 }
