@@ -74,7 +74,9 @@ export async function startServer({
       child.once('exit', (code) => resolve(code));
       child.kill(signal);
     });
-  atEnd(async () => void (await stop('SIGKILL'))); // a test that failed may not have come to its own end
+  atEnd(async () => {
+    await stop('SIGKILL'); // a test that failed may not have come to its own end
+  });
   return {
     address,
     url: `http://${address}`,
