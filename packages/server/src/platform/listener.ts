@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TracedResponse } from './trace.ts';
 
@@ -35,9 +36,13 @@ const LOOK_MS = 50;
 export async function listen(handler: RequestHandler, { host, port, shared, idleMs }: Options): Promise<Listener> {
   /** Connections that never sent a request: node does not count them as idle. */
   const silent = new Set<Socket>();
+  /** What each connection answers last. */
+  const answers = new WeakMap<Duplex, ServerResponse>();
   const take: RequestHandler = (request, response) => {
     if (silent.size > 0) silent.delete(request.socket);
-    handler(request, response);
+    answers.set(request.socket, response);
+    if (isAmbiguous(request)) response.writeHead(400, { Connection: 'close', 'Content-Length': 0 }).end();
+    else handler(request, response);
   };
   const server = createServer(
     {
@@ -58,8 +63,11 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
   // Handlers ask for the body themselves once they want it, so that a refused upload is never sent.
   server.on('checkContinue', take);
   server.on('clientError', (_error, socket) => {
-    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-    else socket.destroy();
+    const last = answers.get(socket);
+    // In the middle of an answer, be it an earlier one than the last, this would become a part of that.
+    const begun = last !== undefined && !last.writableFinished && (last.headersSent || last.socket === null);
+    if (begun || !socket.writable) socket.destroy();
+    else socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   });
   server.setTimeout(idleMs);
   await new Promise<void>((resolve, reject) => {
@@ -67,6 +75,18 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
     server.listen({ host, port, exclusive: shared, reusePort: shared, backlog: 1024 }, resolve);
   });
   return { port: (server.address() as AddressInfo).port, drain: (limitMs, running) => drain(server, { limitMs, running, silent }) };
+}
+
+/** What a program in front could read differently: more than one host, or a body in a coding besides chunks (RFC 9112 sections 3.2, 6.1). */
+function isAmbiguous({ headers, rawHeaders }: IncomingMessage): boolean {
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') return true;
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  return hosts > 1;
 }
 
 interface Drain {

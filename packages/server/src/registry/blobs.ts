@@ -69,7 +69,7 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
           : await sendOne(response, reader, headers, ranges?.[0]);
       metrics.bytesOut(sent);
     } catch (error) {
-      if (!response.destroyed) log.error({ err: error, digest }, 'a blob could not be sent whole');
+      if (!request.socket.destroyed) log.error({ err: error, digest }, 'a blob could not be sent whole');
       response.destroy();
     } finally {
       metrics.transfers.end('download');
