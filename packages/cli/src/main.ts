@@ -3,6 +3,8 @@ import { registerAdmin } from './admin.ts';
 import { registerConfig } from './config.ts';
 import { registerServe } from './serve.ts';
 
+process.umask(0o077); // whatever is written, in a data directory made by others too, is its owner's alone
+
 const program = new Command('entrepot')
   .description('Entrepot, a container registry in one program')
   .version('0.1.0')

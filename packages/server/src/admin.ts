@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { isRepositoryName, projectOf } from '@entrepot/oci';
 import {
   createUser,
@@ -12,7 +13,7 @@ import {
 } from './access/index.ts';
 import { openDatabase } from './app.ts';
 import { createProject, setProjectVisibility } from './catalog/index.ts';
-import { type Config, type Session, systemClock } from './platform/index.ts';
+import { type Config, dataPaths, type Session, systemClock } from './platform/index.ts';
 
 /** Makes a new random password for a user and gives it. Throws if there is no such user. */
 export async function resetPassword(config: Config, name: string): Promise<string> {
@@ -56,6 +57,9 @@ export async function setProjectMember(config: Config, project: string, user: st
 }
 
 async function change<T>(config: Config, work: (tx: Session) => Promise<T>): Promise<T> {
+  const { root, database: path } = dataPaths(config);
+  // A directory named by mistake must not become a registry, least of all one with users and no admin.
+  if (!existsSync(path)) throw new Error(`there is no registry in ${root}; entrepot serve makes one`);
   const database = await openDatabase(config, { checkpoint: false });
   try {
     return await database.write(work);

@@ -1,6 +1,14 @@
-import { createUser, hashPassword, isAcceptablePassword, PASSWORD_MIN_LENGTH, randomPassword, userCount } from './access/index.ts';
+import {
+  createUser,
+  hashPassword,
+  isAcceptablePassword,
+  PASSWORD_MAX_LENGTH,
+  PASSWORD_MIN_LENGTH,
+  randomPassword,
+  userCount,
+} from './access/index.ts';
 import { freeLeases, openDatabase, startApp } from './app.ts';
-import { type Config, newId, systemClock, workerCount } from './platform/index.ts';
+import { type Config, dataPaths, lockData, newId, systemClock, workerCount } from './platform/index.ts';
 import { startWorkers } from './workers.ts';
 
 export { openDatabase } from './app.ts';
@@ -17,14 +25,20 @@ export interface Server {
 
 /**
  * Starts the registry and resolves once it takes requests. With several workers this process only watches over them.
- * `adminPassword` is that of the first admin; random if absent.
+ * `adminPassword` is that of the first admin; random if absent. One server at a time has a data directory.
  */
 export async function serve(config: Config, adminPassword: string | undefined): Promise<Server> {
-  const first = await bootstrap(config, adminPassword);
-  const count = workerCount(config);
-  const running =
-    count === 1 ? await startApp(config, { shared: false, leader: true, holder: newId() }) : await startWorkers(config, count);
-  return { ...first, port: running.port, stop: () => running.stop() };
+  const release = lockData(dataPaths(config).lock);
+  try {
+    const first = await bootstrap(config, adminPassword);
+    const count = workerCount(config);
+    const running =
+      count === 1 ? await startApp(config, { shared: false, leader: true, holder: newId() }) : await startWorkers(config, count);
+    return { ...first, port: running.port, stop: () => running.stop().finally(release) };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 /** Migrates, makes the first admin, frees what a crash left locked. */
@@ -34,7 +48,7 @@ async function bootstrap(config: Config, given: string | undefined): Promise<{ n
     await freeLeases(database);
     if ((await userCount(database)) > 0) return { newPassword: undefined, firstStart: false };
     if (given !== undefined && !isAcceptablePassword(given)) {
-      throw new Error(`ENTREPOT_ADMIN_PASSWORD must have at least ${PASSWORD_MIN_LENGTH} characters`);
+      throw new Error(`ENTREPOT_ADMIN_PASSWORD must have ${PASSWORD_MIN_LENGTH} to ${PASSWORD_MAX_LENGTH} characters`);
     }
     const password = given ?? randomPassword();
     const hash = await hashPassword(password);

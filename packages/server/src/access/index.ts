@@ -1,5 +1,12 @@
 export { type Access, covers, createAccess, type Decision, type Identity } from './access.ts';
-export { createPasswordChecker, hashPassword, isAcceptablePassword, PASSWORD_MIN_LENGTH, randomPassword } from './passwords.ts';
+export {
+  createPasswordChecker,
+  hashPassword,
+  isAcceptablePassword,
+  PASSWORD_MAX_LENGTH,
+  PASSWORD_MIN_LENGTH,
+  randomPassword,
+} from './passwords.ts';
 export { type Action, isRole, ROLES, type Role } from './roles.ts';
 export { accessMigrations } from './schema.ts';
 export type { Grant } from './scope.ts';

@@ -147,7 +147,7 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
     if (key === undefined) problems.push(`environment: ${name} is not an option${suggestion(name, [...byVariable.keys()])}`);
     else take(`environment: ${name}`, key, fromText(key, text));
   }
-  for (const [key, text] of Object.entries(flags)) if (text !== undefined) take('command line', key, fromText(key as Key, text));
+  for (const [key, text] of Object.entries(flags) as [string, string | undefined][]) if (text !== undefined) take('command line', key, fromText(key as Key, text));
   const port = Number(String(values.get('listen')).split(':').at(-1));
   if (port > 65_535) problems.push(`listen is "${values.get('listen')}"; the port must be 0 to 65535`);
   for (const [key, parse] of Object.entries(LISTS)) {
@@ -172,9 +172,15 @@ export function workerCount(config: Config): number {
 }
 
 /** The folders of a data directory. */
-export function dataPaths(config: Config): { root: string; database: string; blobs: string; keys: string } {
+export function dataPaths(config: Config): { root: string; database: string; blobs: string; keys: string; lock: string } {
   const root = resolve(config.dataDir);
-  return { root, database: resolve(root, 'entrepot.db'), blobs: resolve(root, 'storage/docker/registry/v2'), keys: resolve(root, 'keys') };
+  return {
+    root,
+    database: resolve(root, 'entrepot.db'),
+    blobs: resolve(root, 'storage/docker/registry/v2'),
+    keys: resolve(root, 'keys'),
+    lock: resolve(root, 'server.lock'),
+  };
 }
 
 function readYaml(file: string, problems: string[]): Record<string, unknown> {

@@ -1,6 +1,7 @@
 export { brokenOff, chunksOf, contentLength, hasBody, readBody, wantBody } from './body.ts';
 export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfId } from './clock.ts';
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
+export { lockData } from './data-lock.ts';
 export {
   type Database,
   type MaybePromise,
