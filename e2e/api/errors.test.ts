@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { basic, begin, Client, errorOf, imageManifest, must, sha256 } from '../harness/client.ts';
 import { type People, populate } from '../harness/people.ts';
-import { startServer, type TestServer } from '../harness/server.ts';
+import { ask } from '../harness/raw.ts';
+import { ADMIN, startServer, type TestServer } from '../harness/server.ts';
 
 const name = 'demo/app';
 const none = sha256('none');
@@ -130,6 +131,25 @@ describe('errors', () => {
     const answer = await client.request('GET', path);
     expect([400, 404]).toContain(answer.status);
     expect(errorOf(answer).code).toMatch(/^(UNSUPPORTED|NAME_INVALID|TAG_INVALID|DIGEST_INVALID)$/);
+  });
+
+  test('a whole address instead of a path is that path, and its host the one that counts', async () => {
+    const get = (target: string, headers = '') => ask(server, `GET ${target} HTTP/1.1\r\nHost: a\r\n${headers}Connection: close\r\n\r\n`);
+    for (const target of [
+      'http://registry.example:5000/v2/',
+      'HTTPS://registry.example:5000/v2/',
+      'http://user:word@registry.example:5000/v2/',
+      `http://registry.example:5000/v2/${name}/tags/list?n=1`,
+    ]) {
+      const answer = await get(target);
+      expect(answer).toMatch(/^HTTP\/1\.1 401 /);
+      expect(answer).toContain('realm="http://registry.example:5000/token"');
+    }
+    const authorization = `Authorization: ${basic(ADMIN.user, ADMIN.password)}\r\n`;
+    expect(await get(`http://x/v2/${name}/tags/list?n=1`, authorization)).toContain('{"name":"demo/app","tags":["1"]}');
+    expect(await get('http://x', authorization)).toMatch(/^HTTP\/1\.1 404 /);
+    expect(await get('http://x/livez')).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await get('http://x?/v2/', authorization)).toMatch(/^HTTP\/1\.1 404 /);
   });
 
   test('what a user may not do is denied, before anything is looked at', async () => {

@@ -41,6 +41,7 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
   const take: RequestHandler = (request, response) => {
     if (silent.size > 0) silent.delete(request.socket);
     answers.set(request.socket, response);
+    if (request.url?.startsWith('/') === false) toOriginForm(request);
     if (isAmbiguous(request)) response.writeHead(400, { Connection: 'close', 'Content-Length': 0 }).end();
     else handler(request, response);
   };
@@ -87,6 +88,14 @@ function isAmbiguous({ headers, rawHeaders }: IncomingMessage): boolean {
     if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
   }
   return hosts > 1;
+}
+
+/** Some clients name the whole address; its host is then the one that counts (RFC 9112 section 3.2.2). */
+function toOriginForm(request: IncomingMessage): void {
+  const [, authority, path = ''] = /^https?:\/\/([^/?#]+)(.*)$/i.exec(request.url ?? '') ?? [];
+  if (authority === undefined) return;
+  request.url = path.startsWith('/') ? path : `/${path}`;
+  request.headers.host = authority.slice(authority.lastIndexOf('@') + 1);
 }
 
 interface Drain {

@@ -50,19 +50,23 @@ export function requestIdOf(response: ServerResponse): string | undefined {
   return response instanceof TracedResponse ? response.requestId : undefined;
 }
 
+/** What may be logged of a request's target: no query, and no other form, as either can hold a password. */
+function pathOf({ url = '' }: IncomingMessage): string {
+  return url.startsWith('/') ? (url.split('?', 1)[0] ?? '') : '-';
+}
+
 /** Logs one line when the request has ended. Only what is named here: no header, no query, so no secret (invariant 11). */
 export function logRequest(log: Log, request: IncomingMessage, response: ServerResponse, client: string): void {
   const started = performance.now();
-  const { socket, method, url = '' } = request;
+  const { socket, method } = request;
   const sentBefore = socket.bytesWritten;
   response.once('close', () => {
-    const mark = url.indexOf('?');
     const traced = response instanceof TracedResponse ? response : undefined;
     log.info(
       {
         requestId: traced?.requestId,
         method,
-        path: mark < 0 ? url : url.slice(0, mark),
+        path: pathOf(request),
         class: traced?.routeClass,
         status: response.statusCode,
         bytes: socket.bytesWritten - sentBefore + (traced?.sentBeside ?? 0),
