@@ -45,7 +45,7 @@ export function judge(row: Row, rounds: readonly Round[]): RowResult {
   return { row: row.name, rounds, lines };
 }
 
-export function median(values: readonly (number | undefined)[]): number | undefined {
+function median(values: readonly (number | undefined)[]): number | undefined {
   const sorted = values.filter((value) => value !== undefined && Number.isFinite(value)).sort((a, b) => Number(a) - Number(b));
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1

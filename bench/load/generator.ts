@@ -6,7 +6,7 @@ let prepared: Prepared | undefined;
 
 process.on('message', (message: Job | 'go' | 'stop') => {
   if (message === 'stop') prepared?.stop?.();
-  else handle(message).catch((error: Error) => process.send?.({ error: error.message }, () => process.exit(1)));
+  else handle(message).catch((error: unknown) => process.send?.({ error: (error as Error).message }, () => process.exit(1)));
 });
 
 async function handle(message: Job | 'go'): Promise<void> {

@@ -41,7 +41,7 @@ export function registerAdmin(program: Command): void {
     .description('make a project')
     .action(async (name: string, { public: isPublic, ...options }: Options & { public?: boolean }) => {
       const { addProject } = await import('@entrepot/server/admin');
-      await addProject(configOf(options as Options), name, Boolean(isPublic));
+      await addProject(configOf(options), name, Boolean(isPublic));
     });
   withConfig(project.command('visibility'))
     .argument('<name>')

@@ -27,7 +27,7 @@ export interface Manifest {
   readonly children: readonly Descriptor[];
 }
 
-export const MANIFEST_JSON_LIMITS: JsonLimits = { depth: 32, values: 300_000, keys: 10_000 };
+const MANIFEST_JSON_LIMITS: JsonLimits = { depth: 32, values: 300_000, keys: 10_000 };
 
 const KNOWN_FIELDS = [
   'schemaVersion', 'mediaType', 'artifactType', 'config', 'layers', 'manifests', 'blobs', 'subject', 'annotations',

@@ -2,8 +2,6 @@
 select count(*) as "count" from "user";
 -- access.insertUser
 insert into "user" ("name", "password_hash", "admin", "disabled", "generation", "created_at") values (?, ?, ?, ?, ?, ?) on conflict ("name") do nothing;
--- access.listUsers
-select "id", "name", "password_hash" as "passwordHash", "admin", "disabled", "generation" from "user" where "name" > ? order by "name" limit ?;
 -- access.memberRole
 select "project"."public", "project_member"."role" from "project" left join "project_member" on "project_member"."project_id" = "project"."id" and "project_member"."user_id" = ? where "project"."name" = ?;
 -- access.seenProjects
@@ -60,14 +58,10 @@ insert into "tag_history" ("repository_id", "name", "digest", "previous_digest",
 insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
--- catalog.listProjects
-select "id", "name", "public" from "project" where "name" > ? order by "name" limit ?;
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
 select "name" from "repository" where "project_id" = ? and "name" > ? order by "name" limit ?;
--- catalog.listTagHistory
-select "id", "digest", "previous_digest" as "previousDigest", "changed_at" as "changedAt", "changed_by" as "changedBy" from "tag_history" where "repository_id" = ? and "name" = ? and "id" < ? order by "id" desc limit ?;
 -- catalog.listTags
 select "name" from "tag" where "repository_id" = ? and "name" > ? order by "name" limit ?;
 -- catalog.manifestByDigest

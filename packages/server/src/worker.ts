@@ -10,8 +10,8 @@ const tell = (message: WorkerMessage) => void process.send?.(message);
 const asked = new Map<number, (text: string | undefined) => void>();
 let asks = 0;
 
-process.on('message', (message: PrimaryMessage) => {
-  if (message.type !== 'metrics') return;
+process.on('message', (message: Partial<PrimaryMessage>) => {
+  if (message.type !== 'metrics' || message.id === undefined) return; // prom-client talks on the same channel
   asked.get(message.id)?.(message.text);
   asked.delete(message.id);
 });

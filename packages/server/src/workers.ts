@@ -39,13 +39,19 @@ export async function startWorkers(config: Config, count: number): Promise<App> 
       const worker = cluster.fork({ ENTREPOT_WORKER: JSON.stringify(role) });
       workers.add(worker);
       worker.on('message', (message: WorkerMessage) => {
-        if (message.type === 'ready') resolve(message.port);
-        else if (message.type === 'failed') reject(new Error(message.error));
-        else if (message.type === 'metrics') void answerMetrics(worker, message.id);
+        // prom-client talks on the same channel.
+        switch (message.type) {
+          case 'ready':
+            return resolve(message.port);
+          case 'failed':
+            return reject(new Error(message.error));
+          case 'metrics':
+            return void answerMetrics(worker, message.id);
+        }
       });
-      worker.once('exit', (code, signal) => {
+      worker.once('exit', (code: number | null, signal: string | null) => {
         workers.delete(worker);
-        reject(new Error(`a worker ended (${signal ?? code}) before it was ready`));
+        reject(new Error(`a worker ended (${code ?? signal}) before it was ready`));
         if (stopping) return;
         log.error({ pid: worker.process.pid, code, signal }, 'a worker ended');
         void release(role.holder).finally(onExit);

@@ -121,6 +121,6 @@ export function createAccess({ session, passwords, tokens }: Parts): Access {
   };
 }
 
-export function covers(grant: Grant, action: Action, repository: string): boolean {
+function covers(grant: Grant, action: Action, repository: string): boolean {
   return grant.type === 'repository' && (grant.name === repository || grant.name === '*') && grant.actions.includes(action);
 }

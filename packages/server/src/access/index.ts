@@ -1,4 +1,4 @@
-export { type Access, covers, createAccess, type Decision, type Identity } from './access.ts';
+export { type Access, createAccess, type Decision, type Identity } from './access.ts';
 export {
   createPasswordChecker,
   hashPassword,
@@ -14,9 +14,7 @@ export { createTokenHandler, type TokenHandler } from './token-service.ts';
 export { createTokenIssuer, type TokenIssuer } from './tokens.ts';
 export {
   createUser,
-  findUser,
   isUserName,
-  pageOfUsers,
   setDisabled,
   setMember,
   setPassword,

@@ -26,9 +26,6 @@ const updateDisabled = query<{ name: string; disabled: number }>()('updateDisabl
     .set((eb) => ({ disabled: p('disabled'), generation: eb('generation', '+', 1) }))
     .where('name', '=', p('name')),
 );
-const listUsers = query<{ last: string; limit: number }>()('listUsers', (db, p) =>
-  db.selectFrom('user').select(COLUMNS).where('name', '>', p('last')).orderBy('name').limit(p('limit')),
-);
 const memberRole = query<{ project: string; userId: number }>()('memberRole', (db, p) =>
   db
     .selectFrom('project')
@@ -122,10 +119,6 @@ export async function setPassword(tx: Session, name: string, hash: string): Prom
 /** Disables or enables a user; either voids all that was issued before. */
 export async function setDisabled(tx: Session, name: string, disabled: boolean): Promise<boolean> {
   return (await tx.run(updateDisabled, { name, disabled: disabled ? 1 : 0 })) === 1;
-}
-
-export async function pageOfUsers(session: Session, last: string, limit: number): Promise<User[]> {
-  return (await session.all(listUsers, { last, limit })).map(toUser);
 }
 
 /** A project as one user sees it: undefined if there is none. */

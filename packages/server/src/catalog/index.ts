@@ -18,13 +18,12 @@ export {
   findProject,
   findRepository,
   type Project,
-  pageOfProjects,
   pageOfRepositories,
   type Repository,
   setProjectVisibility,
 } from './projects.ts';
 export { catalogMigrations } from './schema.ts';
-export { deleteTag, findTag, pageOfTagHistory, pageOfTags, setTag, type TagChange } from './tags.ts';
+export { deleteTag, findTag, pageOfTags } from './tags.ts';
 export {
   clearUploadLeases,
   countUploads,

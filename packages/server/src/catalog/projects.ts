@@ -40,9 +40,6 @@ const insertRepository = query<{ projectId: number; name: string; now: number }>
     .values({ project_id: p('projectId'), name: p('name'), created_at: p('now') })
     .onConflict((conflict) => conflict.column('name').doNothing()),
 );
-const listProjects = query<{ last: string; limit: number }>()('listProjects', (db, p) =>
-  db.selectFrom('project').select(['id', 'name', 'public']).where('name', '>', p('last')).orderBy('name').limit(p('limit')),
-);
 const listRepositories = query<{ projectId: number; last: string; limit: number }>()('listRepositories', (db, p) =>
   db
     .selectFrom('repository')
@@ -88,10 +85,6 @@ export async function ensureRepository(
   const made = await tx.first(repositoryByName, { name });
   if (!made) throw new Error('a repository vanished in its own transaction');
   return made;
-}
-
-export async function pageOfProjects(session: Session, last: string, limit: number): Promise<Project[]> {
-  return (await session.all(listProjects, { last, limit })).map((row) => ({ id: row.id, name: row.name, public: row.public === 1 }));
 }
 
 /** Names of a project's repositories after `last` in byte order. */

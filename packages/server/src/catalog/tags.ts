@@ -48,26 +48,6 @@ const listTags = query<{ repositoryId: number; last: string; limit: number }>()(
     .orderBy('name')
     .limit(p('limit')),
 );
-const listHistory = query<{ repositoryId: number; name: string; before: number; limit: number }>()('listTagHistory', (db, p) =>
-  db
-    .selectFrom('tag_history')
-    .select(['id', 'digest', 'previous_digest as previousDigest', 'changed_at as changedAt', 'changed_by as changedBy'])
-    .where('repository_id', '=', p('repositoryId'))
-    .where('name', '=', p('name'))
-    .where('id', '<', p('before'))
-    .orderBy('id', 'desc')
-    .limit(p('limit')),
-);
-
-export interface TagChange {
-  readonly id: number;
-  /** null: the tag was deleted. */
-  readonly digest: string | null;
-  readonly previousDigest: string | null;
-  readonly changedAt: number;
-  readonly changedBy: string;
-}
-
 /** Digest that a tag points at. */
 export async function findTag(session: Session, repositoryId: number, name: string): Promise<string | undefined> {
   return (await session.first(tagDigest, { repositoryId, name }))?.digest;
@@ -98,12 +78,4 @@ export async function deleteTag(tx: Session, tag: { repositoryId: number; name: 
 /** Tag names after `last` in byte order. */
 export async function pageOfTags(session: Session, repositoryId: number, last: string, limit: number): Promise<string[]> {
   return (await session.all(listTags, { repositoryId, last, limit })).map((row) => row.name);
-}
-
-/** Changes of a tag, newest first, older than the change `before`. */
-export async function pageOfTagHistory(
-  session: Session,
-  page: { repositoryId: number; name: string; before: number; limit: number },
-): Promise<TagChange[]> {
-  return await session.all(listHistory, page);
 }

@@ -39,7 +39,7 @@ export function createInlineHash(algorithm: DigestAlgorithm): StreamHash {
 /** Threads that hash large uploads beside the event loop. Started at first need. */
 export class HashThreads {
   readonly #count: number;
-  readonly #threads: Worker[] = [];
+  readonly #threads = new Map<number, Worker>();
   readonly #pending = new Map<number, { resolve: (digest: string) => void; reject: (error: Error) => void }>();
   /** Large slabs, which are few and live as long as the process, and the threads that know them by number. */
   readonly #slabs = new Map<Uint8Array, { number: number; known: Set<Worker> }>();
@@ -54,7 +54,7 @@ export class HashThreads {
     const thread = this.#thread(id);
     const ask = (request: HashRequest) =>
       new Promise<string>((resolve, reject) => {
-        if (this.#threads[id % this.#count] !== thread) return reject(new Error('a hash thread ended'));
+        if (this.#threads.get(id % this.#count) !== thread) return reject(new Error('a hash thread ended'));
         this.#pending.set(id, { resolve, reject });
         thread.postMessage(request);
       });
@@ -70,7 +70,7 @@ export class HashThreads {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+    await Promise.all(Array.from(this.#threads.values(), (thread) => thread.terminate()));
   }
 
   /** Sending shared memory anew each time would make both sides collect garbage all the time: a slab is sent once. */
@@ -90,7 +90,7 @@ export class HashThreads {
 
   #thread(id: number): Worker {
     const slot = id % this.#count;
-    let thread = this.#threads[slot];
+    let thread = this.#threads.get(slot);
     if (thread === undefined) {
       thread = new Worker(new URL('./hash-thread.ts', import.meta.url), { execArgv: [] });
       thread.unref();
@@ -101,7 +101,7 @@ export class HashThreads {
         else waiting?.reject(new Error(error));
       });
       const lost = (cause: Error) => {
-        delete this.#threads[slot];
+        this.#threads.delete(slot);
         for (const [waitingId, waiting] of this.#pending) {
           if (waitingId % this.#count !== slot) continue;
           this.#pending.delete(waitingId);
@@ -109,7 +109,7 @@ export class HashThreads {
         }
       };
       thread.on('error', lost);
-      this.#threads[slot] = thread;
+      this.#threads.set(slot, thread);
     }
     return thread;
   }

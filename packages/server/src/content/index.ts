@@ -1,6 +1,6 @@
 export type { BlobReader, BlobStore, UploadWriter } from './blob-store.ts';
 export { openFileStore } from './file-store.ts';
-export { createInlineHash, HashThreads, type StreamHash } from './hashing.ts';
+export { HashThreads, type StreamHash } from './hashing.ts';
 export { createStreamHash, hashReader, type Received, receive } from './receive.ts';
 export { sendRange } from './send.ts';
 export { SLAB_BYTES, SlabPool } from './slabs.ts';

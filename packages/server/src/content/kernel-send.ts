@@ -29,7 +29,7 @@ async function load(): Promise<Kernel | undefined> {
       sendfile: (out, file, offset, count) =>
         new Promise((resolve, reject) => {
           sendfile.async(out, file, [offset], count, (error: unknown, sent: number | bigint) => {
-            if (error) reject(error instanceof Error ? error : new Error(String(error)));
+            if (error) reject(new Error('sendfile cannot be called', { cause: error }));
             else resolve(Number(sent));
           });
         }),
@@ -59,7 +59,8 @@ export async function sendByKernel({ file, start, end, response, sendSome }: Tra
   const { socket } = response; // null while an earlier response of the same connection is sent
   const descriptor = socket ? descriptorOf(socket) : undefined;
   if (!socket || descriptor === undefined) return start;
-  const kernel = await (loading ??= load());
+  loading ??= load();
+  const kernel = await loading;
   // A descriptor of our own: should node close its one meanwhile, the number could already be somebody else's connection.
   const out = kernel && !socket.destroyed ? kernel.dup(descriptor) : -1;
   if (!kernel || out < 0) return start;

@@ -40,7 +40,7 @@ export async function receive({ source, writer, position, hash, pool, limit, onT
   let taken = 0;
   let sinceFlush = 0;
   let flushing: Promise<void> | undefined;
-  let failure: unknown;
+  let failure: Error | undefined;
   let written: Promise<void> = Promise.resolve();
   let hashed: Promise<void> = Promise.resolve();
   let slab: Uint8Array | undefined;
@@ -55,7 +55,7 @@ export async function receive({ source, writer, position, hash, pool, limit, onT
     if (hash) hashed = hashed.then(() => hash.update(full, length));
     // Both must be over, also when one failed: until then the other still reads the slab.
     const both = Promise.allSettled([written, hashed]).then((ends) => {
-      for (const end of ends) if (end.status === 'rejected') failure ??= end.reason;
+      for (const end of ends) if (end.status === 'rejected') failure ??= end.reason as Error;
       inFlight.delete(both);
       pool.give(full);
     });
@@ -66,7 +66,7 @@ export async function receive({ source, writer, position, hash, pool, limit, onT
       flushing = writer
         .flush()
         .catch((error: unknown) => {
-          failure ??= error;
+          failure ??= error as Error;
         })
         .finally(() => {
           flushing = undefined;

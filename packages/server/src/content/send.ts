@@ -16,7 +16,7 @@ const SOME_BYTES = 64 * 1024;
 export async function sendRange(reader: BlobReader, start: number, end: number, target: Writable, pool: SlabPool): Promise<void> {
   const { descriptor: file } = reader;
   let position = start;
-  if (file !== undefined && target instanceof ServerResponse && end - start >= KERNEL_FROM) {
+  if (file !== undefined && end - start >= KERNEL_FROM && isResponse(target)) {
     const sendSome = async (from: number): Promise<number> => {
       const length = Math.min(SOME_BYTES, end + 1 - from);
       await sendByBuffers(reader, from, from + length - 1, target, pool);
@@ -25,6 +25,10 @@ export async function sendRange(reader: BlobReader, start: number, end: number, 
     position = await sendByKernel({ file, start, end, response: target, sendSome });
   }
   await sendByBuffers(reader, position, end, target, pool);
+}
+
+function isResponse(target: Writable): target is ServerResponse {
+  return target instanceof ServerResponse;
 }
 
 /** One read ahead of at most one write outstanding, in pooled buffers: twice as fast as streams. */

@@ -147,7 +147,8 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
     if (key === undefined) problems.push(`environment: ${name} is not an option${suggestion(name, [...byVariable.keys()])}`);
     else take(`environment: ${name}`, key, fromText(key, text));
   }
-  for (const [key, text] of Object.entries(flags) as [string, string | undefined][]) if (text !== undefined) take('command line', key, fromText(key as Key, text));
+  for (const [key, text] of Object.entries(flags) as [string, string | undefined][])
+    if (text !== undefined) take('command line', key, fromText(key as Key, text));
   const port = Number(String(values.get('listen')).split(':').at(-1));
   if (port > 65_535) problems.push(`listen is "${values.get('listen')}"; the port must be 0 to 65535`);
   for (const [key, parse] of Object.entries(LISTS)) {

@@ -142,7 +142,9 @@ export function createMetrics(): Metrics {
             await set(this).catch(() => undefined);
           },
         });
-      ask('entrepot_uploads_open', 'Upload sessions that have bytes and are neither finished nor expired', async (gauge) => gauge.set(await uploadsOpen()));
+      ask('entrepot_uploads_open', 'Upload sessions that have bytes and are neither finished nor expired', async (gauge) =>
+        gauge.set(await uploadsOpen()),
+      );
       ask('entrepot_outbox_backlog', 'Events that the slowest consumer has still to see', async (gauge) =>
         gauge.set(await outboxBacklog()),
       );

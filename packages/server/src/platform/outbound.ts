@@ -203,7 +203,7 @@ function checkedLookup(destinations: Destinations, resolve: NonNullable<Options[
           callback(error as Error, '', 0);
         }
       },
-      (error: Error) => callback(new OutboundError('unreachable', `${host} cannot be resolved`, error), '', 0),
+      (error: unknown) => callback(new OutboundError('unreachable', `${host} cannot be resolved`, error), '', 0),
     );
   };
 }

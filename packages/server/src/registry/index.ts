@@ -1,2 +1,2 @@
 export type { RegistryOptions, RegistryParts } from './parts.ts';
-export { createRegistry, type Permission, type RegistryHandler, type Route, routesOf } from './registry.ts';
+export { createRegistry, type Permission, type RegistryHandler, type Route } from './registry.ts';

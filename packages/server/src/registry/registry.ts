@@ -21,7 +21,7 @@ export interface Route {
 }
 
 /** The distribution API as a table: a route that is not here does not exist, and none is without a permission. */
-export function routesOf(parts: RegistryParts): readonly Route[] {
+function routesOf(parts: RegistryParts): readonly Route[] {
   const manifests = createManifestHandlers(parts);
   const blobs = createBlobHandlers(parts);
   const uploads = createUploadHandlers(parts);

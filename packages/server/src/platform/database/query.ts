@@ -33,7 +33,7 @@ export function queriesOf<Tables>(room: string) {
     <R>(name: string, build: (db: Kysely<Tables>, p: Param<P>) => Compilable<R>): Query<P, R> => {
       const param: Param<P> = (key) => sql`${new Placeholder(key)}`;
       const query: Query<P, R> = { name: `${room}.${name}`, build: (db) => build(db as unknown as Kysely<Tables>, param) };
-      QUERIES.push(query as Query<unknown, unknown>);
+      QUERIES.push(query);
       return query;
     };
 }

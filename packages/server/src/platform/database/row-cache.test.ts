@@ -30,7 +30,9 @@ const open = () => {
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'entrepot-rows-'));
   own = open();
-  own.exec("CREATE TABLE apple (id, name); CREATE TABLE pear (id, name); INSERT INTO apple VALUES (1, 'a'); INSERT INTO pear VALUES (1, 'p')");
+  own.exec(
+    "CREATE TABLE apple (id, name); CREATE TABLE pear (id, name); INSERT INTO apple VALUES (1, 'a'); INSERT INTO pear VALUES (1, 'p')",
+  );
   rows = new RowCache(join(folder, 'x.db-shm'));
   reads = 0;
 });

@@ -12,5 +12,4 @@ export {
   type Schedule,
 } from './jobs.ts';
 export { createJobRunner, type JobOutcome, type JobRunner } from './runner.ts';
-export { nextRun, pauseAfter } from './schedule.ts';
 export { type JobState, jobMigrations } from './store.ts';

@@ -182,7 +182,7 @@ export function createJobRunner(parts: Parts): JobRunner {
     { failure, result, cancelled }: { failure: unknown; result: unknown; cancelled: boolean },
   ): Promise<JobOutcome> {
     const failed = failure !== undefined;
-    const error = failed ? String(failure).slice(0, ERROR_LENGTH) : null;
+    const error = failed ? (failure instanceof Error ? String(failure) : JSON.stringify(failure)).slice(0, ERROR_LENGTH) : null;
     const kept = failed || result === undefined ? null : JSON.stringify(result);
     const now = clock.now();
     return await database.write(async (tx): Promise<JobOutcome> => {
