@@ -61,7 +61,7 @@ export function makeImage(layers: readonly Files[], platform: Platform = AMD64):
 }
 
 /** Images of several platforms under one index. */
-export function makeIndex(children: readonly Image[]): Image {
+function makeIndex(children: readonly Image[]): Image {
   const mediaType = 'application/vnd.oci.image.index.v1+json';
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests: children.map(({ descriptor }) => descriptor) }));
   return { bytes, descriptor: describe(mediaType, bytes), blobs: [], children, configDigest: children[0]?.configDigest ?? '' };

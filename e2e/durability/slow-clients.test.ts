@@ -61,8 +61,8 @@ describe('slow and half-open clients', () => {
       );
       await ledger.verify(client);
       expect((await must(client, [200], 'GET', `/v2/${name}/blobs/${sha256(big)}`)).bytes.equals(big)).toBe(true);
-      // They were there all the time: those that drip still are.
-      const dripping = slow.filter((_, index) => index % 4 < 2);
+      // They were there all the time: those whose body drips still are. A head has its own limit, which may be over by now.
+      const dripping = slow.filter((_, index) => index % 4 === 1);
       expect(dripping.filter(({ socket }) => socket.readyState === 'open')).toHaveLength(dripping.length);
     } finally {
       clearInterval(timer);
