@@ -40,7 +40,7 @@ describe('mounts', () => {
   const isSession = async (answer: Answer, by = client) => {
     expect(answer.status, answer.bytes.toString()).toBe(202);
     const location = answer.headers.get('location') ?? '';
-    expect(location).toBe(`${uploads}${answer.headers.get('docker-upload-uuid')}`);
+    expect(location.startsWith(`${uploads}${answer.headers.get('docker-upload-uuid')}`)).toBe(true);
     expect(answer.headers.get('range')).toBe('0-0');
     const own = randomBytes(10);
     await must(by, [202], 'PATCH', location, { body: own });
