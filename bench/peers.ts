@@ -53,7 +53,18 @@ export function remote(url: string): Server {
 export function startEntrepot(workers: string): Promise<Server> {
   const password = randomBytes(16).toString('hex');
   return start(`admin:${password}`, '/readyz', (folder, port) => ({
-    words: [process.execPath, ENTREPOT, 'serve', '--listen', `127.0.0.1:${port}`, '--data', join(folder, 'data'), '--workers', workers],
+    words: [
+      process.execPath,
+      '--max-semi-space-size=4',
+      ENTREPOT,
+      'serve',
+      '--listen',
+      `127.0.0.1:${port}`,
+      '--data',
+      join(folder, 'data'),
+      '--workers',
+      workers,
+    ],
     env: { ENTREPOT_ADMIN_PASSWORD: password },
   }));
 }

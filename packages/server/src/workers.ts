@@ -27,7 +27,12 @@ const STEADY_MS = 60_000;
 export async function startWorkers(config: Config, count: number): Promise<App> {
   const log = createLog(config.logLevel);
   const sums = new AggregatorRegistry();
-  cluster.setupPrimary({ exec: new URL('./worker.ts', import.meta.url).pathname, args: [], serialization: 'advanced' });
+  cluster.setupPrimary({
+    exec: new URL('./worker.ts', import.meta.url).pathname,
+    args: [],
+    execArgv: ['--max-semi-space-size=4'],
+    serialization: 'advanced',
+  });
   const workers = new Set<Worker>();
   let stopping = false;
   let settings = config;

@@ -92,7 +92,10 @@ export class HashThreads {
     const slot = id % this.#count;
     let thread = this.#threads.get(slot);
     if (thread === undefined) {
-      thread = new Worker(new URL('./hash-thread.ts', import.meta.url), { execArgv: [] });
+      thread = new Worker(new URL('./hash-thread.ts', import.meta.url), {
+        execArgv: [],
+        resourceLimits: { maxYoungGenerationSizeMb: 4 },
+      });
       thread.unref();
       thread.on('message', ({ id: answered, digest, error }: HashReply) => {
         const waiting = this.#pending.get(answered);
