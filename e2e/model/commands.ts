@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { type Answer, type Client, errorOf, type RequestOptions } from '../harness/client.ts';
 import { type Algorithm, ARTIFACT_TYPE, BLOBS, type BlobName, digestOf, type Material, SHAPES, type Shape } from './material.ts';
-import { contentOf, type Outcome, PROJECTS, type Project, USERS, type User } from './reference.ts';
+import { contentOf, type Outcome, PROJECTS, type Project, type User } from './reference.ts';
 
 /** Ways to upload a blob. */
 const WAYS = ['in one request', 'by PUT', 'in chunks', 'as a stream', 'its end by PUT', 'given up'] as const;
@@ -28,8 +28,11 @@ type Under =
   | { readonly kind: 'digest'; readonly algorithm: Algorithm; readonly tags: readonly string[] }
   | { readonly kind: 'wrong digest'; readonly tags: readonly string[] };
 
-/** Commands by one of some users, to one of some projects. */
-export function commandsOf(users: readonly User[] = USERS, projects: readonly Project[] = PROJECTS): fc.Arbitrary<Command> {
+/** How often each user and project comes up beside the others. */
+export type Weights<T extends string> = Readonly<Partial<Record<T, number>>>;
+
+/** Commands by users, to projects. */
+export function commandsOf(users: Weights<User>, projects: Weights<Project>): fc.Arbitrary<Command> {
   const tag = fc.constantFrom('a', 'b', 'c');
   const tags = fc.uniqueArray(tag, { maxLength: 3 });
   const blob = fc.constantFrom(...BLOBS);
@@ -56,7 +59,9 @@ export function commandsOf(users: readonly User[] = USERS, projects: readonly Pr
     { weight: 4, arbitrary: fc.record({ kind: fc.constant('digest' as const), algorithm, tags }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('wrong digest' as const), tags }) },
   );
-  const common = { by: fc.constantFrom(...users), to: fc.constantFrom(...projects) };
+  const weighted = <T extends string>(weights: Weights<T>) =>
+    fc.oneof(...(Object.entries(weights) as [T, number][]).map(([value, weight]) => ({ weight, arbitrary: fc.constant(value) })));
+  const common = { by: weighted(users), to: weighted(projects) };
   const command = <T extends string, F extends object>(weight: number, op: T, fields: { [K in keyof F]: fc.Arbitrary<F[K]> }) => ({
     weight,
     arbitrary: fc.record({ op: fc.constant(op), ...common, ...fields }),
@@ -117,8 +122,9 @@ export async function perform({ clients, run, material }: Real, command: Command
       const { bytes, mediaType, digests } = material.manifests[command.shape];
       const { under } = command;
       const headers: Record<string, string> = { 'Content-Type': mediaType };
-      if (under.kind === 'tag' && under.only === 'absent') headers['If-None-Match'] = '*';
-      else if (under.kind === 'tag' && under.only) headers['If-Match'] = `"${material.manifests[under.only.is].digests.sha256}"`;
+      const only = under.kind === 'tag' ? under.only : undefined;
+      if (only === 'absent') headers['If-None-Match'] = '*';
+      else if (only) headers['If-Match'] = `"${material.manifests[only.is].digests.sha256}"`;
       const query = under.kind === 'tag' ? '' : `?${under.tags.map((tag) => `tag=${tag}`).join('&')}`;
       const digest = under.kind === 'digest' ? digests[under.algorithm] : digestOf('other bytes');
       const answer = await send('PUT', `/manifests/${under.kind === 'tag' ? under.tag : digest}${query}`, { headers, body: bytes });

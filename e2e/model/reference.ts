@@ -4,8 +4,7 @@ import { digestOf, type Manifest, type Material } from './material.ts';
 // The registry as one would explain it: what is where, who may do what, and what each request answers. Nothing here knows
 // of files, transactions, sessions or caches.
 
-export const USERS = ['root', 'ann', 'bob', 'eve', 'anonymous'] as const;
-export type User = (typeof USERS)[number];
+export type User = 'root' | 'ann' | 'bob' | 'eve' | 'anonymous';
 export const PROJECTS = ['alpha', 'beta', 'gamma'] as const;
 export type Project = (typeof PROJECTS)[number];
 
