@@ -7,7 +7,7 @@ import { checkInvariants } from '../harness/invariants.ts';
 import { ADMIN, startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
 import { describeWith } from '../harness/tools.ts';
 import { ctrOf, type Daemon, startContainerd } from './daemons.ts';
-import { type Image, makeImage, missingOf, pushImage, randomImage, randomIndex } from './images.ts';
+import { type Image, makeImage, manifestOf, missingOf, pushImage, randomImage, randomIndex } from './images.ts';
 import { startRelay } from './relay.ts';
 
 describeWith(['root', 'containerd', 'ctr', 'unshare'], "containerd's ctr", () => {
@@ -91,20 +91,30 @@ describeWith(['root', 'containerd', 'ctr', 'unshare'], "containerd's ctr", () =>
       relay.cutAfter(5_000_000);
       await pull(ref('demo/large:1', relay.address));
       expect(await held()).toEqual(expect.arrayContaining(digestsOf(image)));
-      const resumed = relay.requests.filter((request) => /Range: bytes=[1-9]/.test(request));
-      expect(resumed).toHaveLength(1);
+      expect(relay.requests.filter((request) => /Range: bytes=[1-9]/.test(request))).toHaveLength(1);
+      expect(relay.statuses.filter((status) => status === 206)).toHaveLength(1);
     } finally {
       relay.close();
     }
   });
 
   test('is refused with a wrong password, and without one', async () => {
-    await pushImage(client, 'demo/guarded', '1', randomImage());
-    const attempt = (...user: string[]) => ctr('images', 'pull', '--plain-http', ...user, ref('demo/guarded:1'));
-    await expect(attempt('--user', 'admin:wrong')).rejects.toThrow(/401 Unauthorized|authorization failed/);
-    await expect(attempt()).rejects.toThrow(/401 Unauthorized|authorization failed/);
-    await server.command('admin', 'project', 'visibility', 'demo', 'public');
+    await pushImage(client, 'guarded/app', '1', randomImage());
+    const attempt = (...user: string[]) => ctr('images', 'pull', '--plain-http', ...user, ref('guarded/app:1'));
+    await expect(attempt('--user', 'admin:wrong')).rejects.toThrow(/failed to fetch oauth token.*401 Unauthorized/);
+    await expect(attempt()).rejects.toThrow('authorization failed');
+    await server.command('admin', 'project', 'visibility', 'guarded', 'public');
     await attempt();
-    await server.command('admin', 'project', 'visibility', 'demo', 'private');
+  });
+
+  test('pushes another tag of what a public repository has: of all it sends, that alone needs a login', async () => {
+    await server.command('admin', 'project', 'create', 'open', '--public');
+    const index = randomIndex();
+    await pushImage(client, 'open/app', '1', index);
+    await pull(ref('open/app:1'), '--all-platforms');
+    for (const tag of ['2', '3', '4']) {
+      await push(ref(`open/app:${tag}`), ref('open/app:1'));
+      expect((await manifestOf(client, 'open/app', tag)).equals(index.bytes)).toBe(true);
+    }
   });
 });

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { finished } from 'node:stream/promises';
 import { AppError } from './errors.ts';
 
 /** Length a request announces; undefined when it comes in chunks of its own. */
@@ -42,6 +43,21 @@ export async function readBody(
     throw brokenOff(error);
   }
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
+}
+
+/** More than a manifest has. */
+const SKIPPED_BYTES = 8 << 20;
+
+/**
+ * Takes and drops the rest of a body of modest, announced size, so that a refusal does not overtake it: a client in the middle of
+ * sending may never see that, and containerd's, which is to send the same again with a token, then waits for ever. Whoever waits to
+ * be asked for the body (`Expect: 100-continue`) or has much to send learns of the refusal at once.
+ */
+export async function skipBody(request: IncomingMessage): Promise<void> {
+  if (request.complete || request.destroyed || request.headers.expect !== undefined) return;
+  if ((contentLength(request) ?? Number.POSITIVE_INFINITY) > SKIPPED_BYTES) return;
+  request.resume();
+  await finished(request).catch(() => undefined); // a client that goes away is told nothing
 }
 
 /** What ends a body early is the client's doing, no failure of ours. */

@@ -1,4 +1,4 @@
-export { brokenOff, chunksOf, contentLength, hasBody, readBody, wantBody } from './body.ts';
+export { brokenOff, chunksOf, contentLength, hasBody, readBody, skipBody, wantBody } from './body.ts';
 export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfId } from './clock.ts';
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
 export { lockData } from './data-lock.ts';

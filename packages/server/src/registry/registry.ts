@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Action, Identity } from '../access/index.ts';
-import { AppError, describeRequest, type Observe, requestIdOf } from '../platform/index.ts';
+import { AppError, describeRequest, type Observe, requestIdOf, skipBody } from '../platform/index.ts';
 import { createBlobHandlers } from './blobs.ts';
 import { answerError, answerJson, type Call } from './http.ts';
 import { createCatalogHandler, createTagsHandler } from './listing.ts';
@@ -143,6 +143,7 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
       observe = route.observe;
       await serve(request, response, target, route, mark < 0 ? NO_QUERY : new URLSearchParams(url.slice(mark + 1)));
     } catch (error) {
+      await skipBody(request);
       fail(request, response, error);
     }
     observe?.((performance.now() - started) / 1000);
