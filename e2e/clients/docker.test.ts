@@ -90,6 +90,7 @@ describeWith(['root', 'dockerd', 'docker', 'containerd', 'unshare'], 'docker', (
       await docker('pull', '-q', ref('demo/large:1', relay.address));
       expect(await idOf(ref('demo/large:1', relay.address))).toBe(image.configDigest);
       expect(relay.requests.filter((request) => /Range: bytes=[1-9]/.test(request))).toHaveLength(1);
+      expect(relay.statuses.filter((status) => status === 206)).toHaveLength(1);
     } finally {
       relay.close();
     }

@@ -6,6 +6,8 @@ export interface Relay {
   readonly address: string;
   /** Request lines that went through, each followed by its Range header where it has one. */
   readonly requests: readonly string[];
+  /** Status codes of the answers. */
+  readonly statuses: readonly number[];
   /** Cuts the next connection that carries more than so many bytes of answers, once. */
   cutAfter(bytes: number): void;
   close(): void;
@@ -14,6 +16,7 @@ export interface Relay {
 export async function startRelay({ address }: TestServer): Promise<Relay> {
   const [host = '', port = ''] = address.split(':');
   const requests: string[] = [];
+  const statuses: number[] = [];
   const sockets = new Set<Socket>();
   let limit = Number.POSITIVE_INFINITY;
 
@@ -36,6 +39,8 @@ export async function startRelay({ address }: TestServer): Promise<Relay> {
     let carried = 0;
     upstream.on('data', (chunk: Buffer) => {
       carried += chunk.length;
+      const status = /^HTTP\/1\.1 ([0-9]{3}) /.exec(chunk.toString('latin1', 0, 20))?.[1];
+      if (status !== undefined) statuses.push(Number(status));
       if (carried > limit) {
         limit = Number.POSITIVE_INFINITY;
         client.destroy();
@@ -50,6 +55,7 @@ export async function startRelay({ address }: TestServer): Promise<Relay> {
   return {
     address: typeof bound === 'object' ? `127.0.0.1:${bound?.port}` : '',
     requests,
+    statuses,
     cutAfter: (bytes) => {
       limit = bytes;
     },
