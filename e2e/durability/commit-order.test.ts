@@ -26,7 +26,7 @@ describeTraced('before a 2xx: data synced, directory synced, transaction committ
 
   test.each([
     ['a blob in one request', 10_000, false],
-    ['a large blob in one request', 2_000_000, false],
+    ['a large blob in one request', 3_000_000, false],
     ['a blob in chunks', 1_500_000, true],
   ])('%s', async (_, size, chunked) => {
     const bytes = randomBytes(size);

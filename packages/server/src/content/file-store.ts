@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, constants, fdatasync, fstatSync, fsync, ftruncate, mkdirSync, open, openSync, read, write } from 'node:fs';
+import { closeSync, constants, fdatasync, fstatSync, fsync, ftruncate, mkdirSync, open, openSync, read, statSync, write } from 'node:fs';
 import { copyFile, mkdir, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -70,7 +70,7 @@ export function openFileStore(root: string): BlobStore {
     },
 
     async uploadSize(id) {
-      return (await stat(uploadPath(id)).catch(ignore('ENOENT')))?.size ?? 0;
+      return statSync(uploadPath(id), { throwIfNoEntry: false })?.size ?? 0;
     },
 
     async openUpload(id, { fence }) {

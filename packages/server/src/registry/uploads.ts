@@ -1,8 +1,9 @@
+import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
 import { ensureRepository, linkBlob, type UploadSession } from '../catalog/index.ts';
-import { createStreamHash, hashReader, receive, SLAB_BYTES, type StreamHash } from '../content/index.ts';
+import { createStreamHash, hashReader, receive, type StreamHash } from '../content/index.ts';
 import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
 import { createMountFinder } from './mounts.ts';
@@ -11,8 +12,9 @@ import { createUploadSessions } from './upload-sessions.ts';
 
 /** Sessions whose running hash is kept; the others are hashed again at their end. */
 const KEPT_HASHES = 2000;
-/** Uploads in one request up to this size are gathered, checked and stored in one go. */
-const SMALL_BYTES = SLAB_BYTES;
+/** Uploads in one request up to this size are gathered, checked and stored in one go, so many bytes of them at once at most. */
+const SMALL_BYTES = 2 << 20;
+const GATHERED_BYTES = 32 << 20;
 
 interface RunningHash {
   readonly hash: StreamHash;
@@ -48,6 +50,8 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     dispose: ({ hash }, _, why) => why !== 'set' && why !== 'delete' && hash.dispose(),
   });
   const commitTime = metrics.store('commit');
+  /** Bytes of small blobs in memory, or promised to be. */
+  let gathered = 0;
 
   const tooLarge = () => new AppError('upload_too_large', `a blob may have at most ${options.blobMaxBytes} bytes`);
 
@@ -85,19 +89,30 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     }
   }
 
+  function isSmall(request: IncomingMessage): boolean {
+    const length = contentLength(request);
+    return length !== undefined && length <= SMALL_BYTES && gathered + length <= GATHERED_BYTES;
+  }
+
   /** A whole blob that fits into memory. */
   async function storeSmall(call: Call, digest: string, algorithm: DigestAlgorithm, session: string | undefined): Promise<void> {
     const { request, response } = call;
     const length = contentLength(request) ?? 0;
     if (length > options.blobMaxBytes) throw tooLarge();
-    wantBody(request, response);
-    const bytes = await gather(request, length);
-    metrics.bytesIn(bytes.length);
-    requireDigest(digestOf(bytes, algorithm), digest);
-    const started = performance.now();
-    await blobs.put(digest, bytes);
-    commitTime((performance.now() - started) / 1000);
-    await link(call, digest, bytes.length, session);
+    gathered += length;
+    try {
+      wantBody(request, response);
+      const hash = createHash(algorithm);
+      const bytes = await gather(request, length, hash);
+      metrics.bytesIn(bytes.length);
+      requireDigest(`${algorithm}:${hash.digest('hex')}`, digest);
+      const started = performance.now();
+      await blobs.put(digest, bytes);
+      commitTime((performance.now() - started) / 1000);
+    } finally {
+      gathered -= length;
+    }
+    await link(call, digest, length, session);
   }
 
   /** A whole blob from its first byte to its last, through a file. */
@@ -315,11 +330,6 @@ function endsSession(error: unknown): boolean {
   return error instanceof AppError && (error.code === 'digest_invalid' || error.code === 'upload_too_large');
 }
 
-function isSmall(request: IncomingMessage): boolean {
-  const length = contentLength(request);
-  return length !== undefined && length <= SMALL_BYTES;
-}
-
 function sessionHeaders(name: string, id: string, bytes: number): string[] {
   const plain = id.slice(0, id.indexOf('.'));
   return ['Location', `/v2/${name}/blobs/uploads/${id}`, 'Range', `0-${Math.max(0, bytes - 1)}`, 'Docker-Upload-UUID', plain];
@@ -349,11 +359,12 @@ function requireOffset({ request, name, reference: id }: Call, bytes: number, be
   }
 }
 
-async function gather(request: IncomingMessage, length: number): Promise<Uint8Array> {
+async function gather(request: IncomingMessage, length: number, hash: Hash): Promise<Uint8Array> {
   const bytes = Buffer.allocUnsafe(length);
   let at = 0;
   try {
     for await (const chunk of chunksOf(request)) {
+      hash.update(chunk);
       bytes.set(chunk, at);
       at += chunk.length;
     }
