@@ -1,9 +1,15 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { describe, type SuiteFactory } from 'vitest';
+import { atEnd } from './at-end.ts';
 
 const run = promisify(execFile);
+/** What a test that failed, or ran out of time, may leave behind. */
+const running = new Set<ChildProcess>();
+atEnd(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
 
 /** Continuous integration installs every client, so there a missing one is a failure. */
 const REQUIRED = process.env.ENTREPOT_REQUIRE_CLIENTS === '1';
@@ -49,11 +55,14 @@ export function describeIfPresent(tools: readonly string[], name: string, suite:
 
 /** Runs a program to its end and gives its output; rejects with what it printed where it fails. */
 export async function exec(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
+  const started = run(program, [...args], { env: { ...process.env, ...env }, maxBuffer: 64 << 20 });
+  running.add(started.child);
   try {
-    const { stdout } = await run(program, [...args], { env: { ...process.env, ...env }, maxBuffer: 64 << 20 });
-    return stdout;
+    return (await started).stdout;
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     throw new Error(`${program} ${args.join(' ')} failed:\n${stdout}${stderr}`, { cause: error });
+  } finally {
+    running.delete(started.child);
   }
 }
