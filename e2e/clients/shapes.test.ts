@@ -41,7 +41,7 @@ describeWith(['skopeo'], 'images of unusual shape', () => {
     await bench.skopeo('copy', '--preserve-digests', '--src-tls-verify=false', at('demo/large:v1'), `dir:${target}`);
     expect(statSync(join(target, layer.slice(7))).size).toBe(GIB + 512 + 1024);
     rmSync(target, { recursive: true });
-  });
+  }, 300_000);
 
   test('120 layers', async () => {
     const image = randomImage(120, 2000);
