@@ -3,4 +3,4 @@ export { openFileStore } from './file-store.ts';
 export { HashThreads, type StreamHash } from './hashing.ts';
 export { createStreamHash, hashReader, type Received, receive } from './receive.ts';
 export { sendRange } from './send.ts';
-export { SLAB_BYTES, SlabPool } from './slabs.ts';
+export { SlabPool } from './slabs.ts';
