@@ -7,25 +7,32 @@ import type { RegistryParts } from './parts.ts';
 /** Repositories looked at for a mount that names none. */
 const CANDIDATES = 200;
 
+/** Where a blob to mount is. */
+interface MountSource {
+  readonly repositoryId: number;
+  readonly size: number;
+}
+
 /**
- * Finds what a mount asks for (end-11): gives the size of a blob that the caller may pull in the repository named by
- * `from`, or in any; undefined where there is none, which looks the same whatever the reason.
+ * Finds what a mount asks for (end-11): a blob that the caller may pull in the repository named by `from`, or in any;
+ * undefined where there is none, which looks the same whatever the reason.
  */
-export function createMountFinder({ database, access }: RegistryParts): (call: Call, digest: string) => Promise<number | undefined> {
-  async function findIn(call: Call, digest: string, from: string): Promise<number | undefined> {
+export function createMountFinder({ database, access }: RegistryParts): (call: Call, digest: string) => Promise<MountSource | undefined> {
+  async function findIn(call: Call, digest: string, from: string): Promise<MountSource | undefined> {
     if (!isRepositoryName(from)) return undefined;
     const decision = await access.decide(call.identity, 'pull', from);
     if (decision === 'challenge' && !wasRefused(call, from)) throw insufficient(call, from);
     if (decision !== 'allowed') return undefined;
     const repository = await findRepository(database, from);
-    return repository && (await findBlob(database, repository.id, digest))?.size;
+    const blob = repository && (await findBlob(database, repository.id, digest));
+    return blob && { repositoryId: repository.id, size: blob.size };
   }
 
-  async function findAnywhere(call: Call, digest: string): Promise<number | undefined> {
+  async function findAnywhere(call: Call, digest: string): Promise<MountSource | undefined> {
     const { token } = call.identity;
     if (token && !token.access.some((grant) => grant.name === '*') && !wasRefused(call, '*')) throw insufficient(call, '*');
-    for (const repository of await repositoriesWithBlob(database, digest, 0, CANDIDATES)) {
-      if ((await access.decide(call.identity, 'pull', repository.name)) === 'allowed') return repository.size;
+    for (const { id, name, size } of await repositoriesWithBlob(database, digest, 0, CANDIDATES)) {
+      if ((await access.decide(call.identity, 'pull', name)) === 'allowed') return { repositoryId: id, size };
     }
     return undefined;
   }

@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { ensureRepository, linkBlob, type UploadSession } from '../catalog/index.ts';
+import { ensureRepository, findBlob, linkBlob, type UploadSession } from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, type StreamHash } from '../content/index.ts';
 import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
@@ -60,9 +60,9 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const mount = query.get('mount');
     if (mount !== null) {
       if (!parseDigest(mount)) throw new AppError('digest_invalid', 'the digest to mount is not a sha256 or sha512 digest');
-      const size = await findMount(call, mount);
-      if (size !== undefined) {
-        await link(call, mount, size, undefined);
+      // What was found may be deleted before it is linked: then another place will do, or none.
+      for (let source = await findMount(call, mount); source; source = await findMount(call, mount)) {
+        if (!(await link(call, mount, source.size, { source: source.repositoryId }))) continue;
         metrics.countStatus('mount', 201);
         return;
       }
@@ -112,7 +112,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     } finally {
       gathered -= length;
     }
-    await link(call, digest, length, session);
+    await link(call, digest, length, { session });
   }
 
   /** A whole blob from its first byte to its last, through a file. */
@@ -308,18 +308,27 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const started = performance.now();
     await blobs.commit(id, digest);
     commitTime((performance.now() - started) / 1000);
-    await link(call, digest, bytes, sessionId);
+    await link(call, digest, bytes, { session: sessionId });
   }
 
-  async function link(call: Call, digest: string, size: number, sessionId: string | undefined): Promise<void> {
+  /** Makes a blob visible and answers so; false, without an answer, where the repository it was to come from has it no more. */
+  async function link(
+    call: Call,
+    digest: string,
+    size: number,
+    { source, session }: { source?: number; session?: string | undefined },
+  ): Promise<boolean> {
     const { name, actor, identity } = call;
-    await database.write(async (tx) => {
+    const linked = await database.write(async (tx) => {
+      if (source !== undefined && !(await findBlob(tx, source, digest))) return false;
       const now = clock.now();
       const repository = await ensureRepository(tx, name, { by: actor, now, mayCreateProject: access.mayCreateProject(identity.user) });
       await linkBlob(tx, repository.id, { digest, size }, now);
-      if (sessionId !== undefined) await sessions.end(tx, sessionId);
+      if (session !== undefined) await sessions.end(tx, session);
+      return true;
     });
-    answer(call.response, 201, ['Location', `/v2/${name}/blobs/${digest}`, 'Docker-Content-Digest', digest]);
+    if (linked) answer(call.response, 201, ['Location', `/v2/${name}/blobs/${digest}`, 'Docker-Content-Digest', digest]);
+    return linked;
   }
 
   return { begin, append, finish, status, cancel };
