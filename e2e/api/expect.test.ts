@@ -16,7 +16,7 @@ describe('Expect: 100-continue', () => {
   let client: Client;
   const config = Buffer.from('{}');
   beforeAll(async () => {
-    server = await startServer({ options: { 'blob-max-bytes': '1000000' } });
+    server = await startServer({ options: { 'blob-max-bytes': '3000000' } });
     client = new Client(server.url);
     await client.pushBlob(name, config);
   });
@@ -26,7 +26,7 @@ describe('Expect: 100-continue', () => {
     head(method, path, { 'Content-Length': length, Expect: '100-continue', ...headers });
 
   const small = randomBytes(1000);
-  const large = randomBytes(700_000);
+  const large = randomBytes(2_500_000);
   const manifest = Buffer.from(JSON.stringify(imageManifest(config, [])));
   const form = Buffer.from('grant_type=refresh_token&refresh_token=none');
   const uploads = `/v2/${name}/blobs/uploads/`;
@@ -71,8 +71,8 @@ describe('Expect: 100-continue', () => {
     ['no such method', 405, async () => ['PUT', `/v2/${name}/tags/list`]],
     ['no such route', 404, async () => ['PUT', '/v2/nothing']],
     ['a place out of order', 416, async () => ['PATCH', await session(), { 'Content-Range': '500-1499' }]],
-    ['a blob too large', 413, async () => ['PATCH', await session()], 1_000_001],
-    ['a blob too large, at the end', 413, async () => ['PUT', `${await session()}?digest=${sha256(small)}`], 1_000_001],
+    ['a blob too large', 413, async () => ['PATCH', await session()], 3_000_001],
+    ['a blob too large, at the end', 413, async () => ['PUT', `${await session()}?digest=${sha256(small)}`], 3_000_001],
     ['a manifest too large', 413, async () => ['PUT', `/v2/${name}/manifests/1`], 64 << 20],
     ['an upload begun with a body that nobody wants', 202, async () => ['POST', uploads]],
   ])(

@@ -20,6 +20,7 @@ describe('mounts', () => {
     server = await startServer();
     client = new Client(server.url);
     people = await populate(server, { users: ['alice'], projects: { demo: { members: { alice: 'developer' } }, other: {} } });
+    await client.pushBlob('demo/bare', Buffer.from('something else'));
   });
   afterAll(async () => {
     expect(await server.stop()).toBe(0);
@@ -82,6 +83,7 @@ describe('mounts', () => {
 
   test.each<[string, () => string]>([
     ['a repository without the blob', () => `?mount=${sha256(randomBytes(9))}&from=${source}`],
+    ['a repository without the blob, while others have it', () => `?mount=${digest}&from=demo/bare`],
     ['a repository that does not exist', () => `?mount=${digest}&from=demo/nowhere`],
     ['a project that does not exist', () => `?mount=${digest}&from=nowhere/app`],
     ['a registry, as ctr offers it', () => `?mount=${digest}&from=registry.example:5000/demo/a`],

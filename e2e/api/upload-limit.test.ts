@@ -10,7 +10,7 @@ import { unmeasured, WAYS } from './ways.ts';
 const name = 'demo/app';
 
 // Below the limit on what is gathered in memory, and above it: the two take different ways to the disk.
-describe.each([20_000, 1_000_000])('no blob of more than %i bytes', (limit) => {
+describe.each([20_000, 3_000_000])('no blob of more than %i bytes', (limit) => {
   let server: TestServer;
   let client: Client;
   beforeAll(async () => {

@@ -114,7 +114,7 @@ describe('E8 request smuggling', () => {
   });
 
   test('E8 what ends in the wrong way is not stored, though what came before it has the right digest', async () => {
-    for (const bytes of [randomBytes(100), randomBytes(900_000)]) {
+    for (const bytes of [randomBytes(100), randomBytes(2_600_000)]) {
       for (const tail of ['zz\r\n', '\n0\r\n\r\n', '\r\n0', '\r\n0\r\nX\r\n\r\n']) {
         for (const [method, path] of [
           ['POST', `/v2/${name}/blobs/uploads/?digest=${sha256(bytes)}`],
