@@ -169,7 +169,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     let keep = false;
     try {
       if (!hold.session.isNew) bytes = await blobs.uploadSize(id);
-      if (hasBody(request)) requireOffset(call, bytes, () => (keep = true));
+      if (hasBody(request)) requireOffset(call, bytes);
       if (bytes === 0 && hasBody(request)) {
         return await storeStream(call, { id, digest, algorithm, fence: hold.fence, session: id });
       }
@@ -349,11 +349,10 @@ function requireDigest(found: string, wanted: string): void {
 }
 
 /** A chunk must begin where the last one ended; `Content-Range` is `<start>-<end>`, some clients write `bytes` before. */
-function requireOffset({ request, name, reference: id }: Call, bytes: number, beforeRefusal?: () => void): void {
+function requireOffset({ request, name, reference: id }: Call, bytes: number): void {
   const header = request.headers['content-range'];
   if (header === undefined) return;
   const match = /^(?:bytes[ =])?([0-9]{1,15})-([0-9]{1,15})(?:\/(?:[0-9]+|\*))?$/.exec(header);
-  beforeRefusal?.();
   if (!match) throw new AppError('upload_invalid', 'Content-Range must be <start>-<end>');
   const start = Number(match[1]);
   const length = Number(match[2]) - start + 1;
