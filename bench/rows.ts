@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { measureHostile } from './hostile.ts';
 import { Connection } from './load/connection.ts';
 import type { Job, Outcome } from './load/jobs.ts';
 import { Load } from './load/load.ts';
@@ -63,6 +64,11 @@ export const ROWS: readonly Row[] = [
   images(1024, 'patch', 3),
   mixed(undefined),
   mixed(100),
+  {
+    name: 'hostile manifests',
+    goals: [{ measure: 'loop delay p99 ms', atMost: 100 }],
+    measure: async (server) => ({ 'loop delay p99 ms': await measureHostile(server, REPOSITORY) }),
+  },
   {
     name: 'start',
     goals: [

@@ -55,7 +55,8 @@ function suite(): void {
     const { name, config, large } = material;
     const blob = randomBytes(200_000);
     const annotations = { padding: 'x'.repeat(100_000) };
-    refused(await client.request('POST', `/v2/${name}/blobs/uploads/`));
+    refused(await client.request('PUT', `${await begin()}?digest=${sha256(blob)}`, { body: blob }));
+    refused(await client.request('PATCH', await begin(), { body: blob }));
     refused(await client.request('POST', `/v2/${name}/blobs/uploads/?digest=${sha256(blob)}`, { body: blob }));
     refused(await client.request('PATCH', session, { body: blob }));
     refused(await client.request('PUT', `${session}?digest=${sha256(Buffer.concat([kept, blob]))}`, { body: blob }));

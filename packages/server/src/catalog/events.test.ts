@@ -39,7 +39,16 @@ const push = (letter: string, tags: string[], failing = false) =>
       subject: undefined,
     };
     const bytes = Buffer.from(letter);
-    await putManifest(tx, { repositoryId, digest: digest(letter), bytes, manifest, tags, sparse: false, by: 'ann', now: 2 });
+    await putManifest(tx, {
+      repositoryId,
+      digest: digest(letter),
+      bytes,
+      manifest,
+      tags,
+      sparse: { children: false, blobs: false },
+      by: 'ann',
+      now: 2,
+    });
     if (failing) throw new Error('refused in the end');
   });
 

@@ -134,7 +134,8 @@ export interface ManifestPush {
   readonly bytes: Uint8Array;
   readonly manifest: Manifest;
   readonly tags: readonly string[];
-  readonly sparse: boolean;
+  /** What may be missing in the repository. */
+  readonly sparse: { readonly children: boolean; readonly blobs: boolean };
   readonly by: string;
   readonly now: number;
 }
@@ -175,12 +176,13 @@ async function requireReferences(tx: Session, { repositoryId, manifest, sparse }
   const missing: { digest: string; mediaType: string }[] = [];
   for (const { digest, mediaType, size } of manifest.blobs) {
     const blob = await findBlob(tx, repositoryId, digest);
-    if (!blob) missing.push({ digest, mediaType });
-    else if (blob.size !== size) {
+    if (!blob) {
+      if (!sparse.blobs) missing.push({ digest, mediaType });
+    } else if (blob.size !== size) {
       throw new AppError('manifest_invalid', `${digest} has ${blob.size} bytes, the manifest says ${size}`);
     }
   }
-  for (const { digest, mediaType } of sparse ? [] : manifest.children) {
+  for (const { digest, mediaType } of sparse.children ? [] : manifest.children) {
     if (!(await tx.first(manifestByDigest, { repositoryId, digest }))) missing.push({ digest, mediaType });
   }
   if (missing.length > 0) {

@@ -46,6 +46,10 @@ export const ConfigSchema = Type.Object({
   }),
   logRequests: Type.Boolean({ default: false, description: 'log every request, not only failures' }),
   sparseIndexes: Type.Boolean({ default: false, description: 'accept an index some of whose manifests are not in the repository' }),
+  sparseImages: Type.Boolean({
+    default: false,
+    description: 'accept an image whose config or some of whose layers are not in the repository',
+  }),
   manifestMaxBytes: Type.Integer({
     minimum: 1024,
     maximum: 64 * 1024 * 1024,

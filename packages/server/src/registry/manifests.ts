@@ -101,7 +101,7 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
       const mayCreateProject = access.mayCreateProject(identity.user);
       const repository = await ensureRepository(tx, name, { by: actor, now, mayCreateProject });
       if (!wanted) await requireTagState(tx, repository.id, call);
-      const sparse = options.sparseIndexes;
+      const sparse = { children: options.sparseIndexes, blobs: options.sparseImages };
       await putManifest(tx, { repositoryId: repository.id, digest, bytes, manifest, tags, sparse, by: actor, now });
     });
 

@@ -5,6 +5,7 @@ import type { Clock, Database, Log, Metrics, RequestOrigin } from '../platform/i
 
 export interface RegistryOptions {
   readonly sparseIndexes: boolean;
+  readonly sparseImages: boolean;
   readonly manifestMaxBytes: number;
   readonly blobMaxBytes: number;
 }
