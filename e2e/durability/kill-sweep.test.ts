@@ -16,11 +16,11 @@ const FILES = [
   ['a write to a file', ['pwrite64', 'write']],
   ['opening a file', ['openat']],
   ['making a directory', ['mkdir', 'mkdirat']],
-  ['closing a file', ['close']],
 ] as const;
 const MAIN = [
   ['a write to the database', ['pwrite64']],
   ['a write to a client', ['write', 'writev']],
+  ['closing a file', ['close']],
 ] as const;
 
 describeTraced('kill -9 at each step of a push: what was acknowledged is there, and a repeated push succeeds', () => {

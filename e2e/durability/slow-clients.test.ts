@@ -40,8 +40,8 @@ describe('slow and half-open clients', () => {
           connection.send(`GET /v2/ HTTP/1.1\r\n`);
           break;
         case 1: // body byte by byte
-          drips.push(() => connection.send('x'));
           connection.send(head('PATCH', await begin(), { 'Content-Length': 1_000_000 }));
+          drips.push(() => connection.send('x')); // not before the head is out
           break;
         case 2: // a download that is not read
           connection.socket.pause();

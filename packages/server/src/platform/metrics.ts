@@ -91,11 +91,15 @@ export function createMetrics(): Metrics {
     labelNames: ['operation'],
     buckets: LATENCY_BUCKETS,
   });
-  const running = new Gauge({
+  const running = { upload: 0, download: 0 };
+  new Gauge({
     name: 'entrepot_transfers_running',
     help: 'Blob transfers under way',
     labelNames: ['direction'],
     registers,
+    collect() {
+      for (const direction of ['upload', 'download'] as const) this.set({ direction }, running[direction]);
+    },
   });
   const jobTime = new Histogram({
     name: 'entrepot_job_duration_seconds',
@@ -125,8 +129,8 @@ export function createMetrics(): Metrics {
     store: (operation) => storeTime.child(operation),
     database: (operation) => databaseTime.child(operation),
     transfers: {
-      start: (direction) => running.labels(direction).inc(),
-      end: (direction) => running.labels(direction).dec(),
+      start: (direction) => void running[direction]++,
+      end: (direction) => void running[direction]--,
     },
     job: (kind, outcome, seconds) => jobTime.child(kind, outcome)(seconds),
     watch({ uploadsOpen, jobs, outboxBacklog }) {

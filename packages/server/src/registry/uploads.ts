@@ -100,6 +100,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const length = contentLength(request) ?? 0;
     if (length > options.blobMaxBytes) throw tooLarge();
     gathered += length;
+    metrics.transfers.start('upload');
     try {
       wantBody(request, response);
       const hash = createHash(algorithm);
@@ -110,6 +111,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       await blobs.put(digest, bytes);
       commitTime((performance.now() - started) / 1000);
     } finally {
+      metrics.transfers.end('upload');
       gathered -= length;
     }
     await link(call, digest, length, { session });
