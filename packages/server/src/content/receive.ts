@@ -113,7 +113,7 @@ export async function receive({ source, writer, position, hash, pool, limit, onT
  */
 function copy(chunk: Uint8Array, from: number, count: number, slab: Uint8Array, at: number): void {
   const last = from + count - 1;
-  Buffer.prototype.copy.call(chunk, slab, at, from, last);
+  Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).copy(slab, at, from, last);
   slab[at + count - 1] = chunk[last] ?? 0;
 }
 
