@@ -139,7 +139,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     try {
       if (!hold.session.isNew) bytes = await blobs.uploadSize(id);
       requireOffset(call, bytes);
-      const { hash, resumed } = hashFor(hold.session, bytes, contentLength(request));
+      const hash = hashFor(hold.session, bytes, contentLength(request));
       try {
         bytes += await take(call, { id, position: bytes, hash, fence: hold.fence, expected: contentLength(request) });
       } catch (error) {
@@ -151,7 +151,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       if (hash) {
         digest = await hash.digest();
         hashes.set(id, { hash, bytes });
-      } else if (resumed) hashes.delete(id);
+      }
     } finally {
       await sessions.settle(hold, bytes, digest);
     }
@@ -231,20 +231,13 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     await blobs.removeUpload(id);
   }
 
-  function hashFor(
-    session: UploadSession,
-    bytes: number,
-    expected: number | undefined,
-  ): { hash: StreamHash | undefined; resumed: boolean } {
+  /** The hash of what came so far, taken out of memory; undefined where the bytes have to be read again in the end. */
+  function hashFor(session: UploadSession, bytes: number, expected: number | undefined): StreamHash | undefined {
     const running = hashes.get(session.id);
-    if (running?.bytes === bytes) {
-      hashes.delete(session.id);
-      return { hash: running.hash, resumed: true };
-    }
-    if (bytes > 0) return { hash: undefined, resumed: running !== undefined };
-    // A first chunk of known, small size may be followed by others: only a thread can go on with it.
-    const algorithm = session.algorithm as DigestAlgorithm;
-    return { hash: createStreamHash(algorithm, expected, hashThreads), resumed: false };
+    hashes.delete(session.id);
+    if (running?.bytes === bytes) return running.hash;
+    running?.hash.dispose(); // another process went on meanwhile
+    return bytes > 0 ? undefined : createStreamHash(session.algorithm as DigestAlgorithm, expected, hashThreads);
   }
 
   async function digestOfUpload(
