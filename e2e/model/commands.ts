@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { type Answer, type Client, errorOf, type RequestOptions } from '../harness/client.ts';
-import { type Algorithm, ARTIFACT_TYPE, BLOBS, type BlobName, digestOf, type Material, SHAPES, type Shape } from './material.ts';
+import { type Algorithm, ARTIFACT_TYPE, BLOBS, type BlobName, digestOf, type Material, SHAPES, type Shape, stockOf } from './material.ts';
 import { contentOf, type Outcome, PROJECTS, type Project, type User } from './reference.ts';
 
 /** Ways to upload a blob. */
@@ -11,7 +11,7 @@ type Common = { readonly by: User; readonly to: Project };
 export type Command = Common &
   (
     | { readonly op: 'push'; readonly blob: BlobName; readonly how: Way; readonly wrong: boolean }
-    | { readonly op: 'stock' }
+    | { readonly op: 'stock'; readonly large: boolean }
     | { readonly op: 'mount'; readonly blob: BlobName; readonly from: Project | undefined }
     | { readonly op: 'put'; readonly shape: Shape; readonly under: Under }
     | { readonly op: 'delete tag'; readonly tag: string }
@@ -68,7 +68,7 @@ export function commandsOf(users: Weights<User>, projects: Weights<Project>): fc
   });
   const all = [
     command(5, 'push', { blob, how: fc.constantFrom(...WAYS), wrong: seldom }),
-    command(1, 'stock', {}),
+    command(1, 'stock', { large: seldom }),
     command(4, 'mount', { blob, from: maybe(fc.constantFrom(...PROJECTS)) }),
     command(10, 'put', { shape, under }),
     command(3, 'delete tag', { tag }),
@@ -106,7 +106,7 @@ export async function perform({ clients, run, material }: Real, command: Command
     case 'push':
       return await push(client, name, material, command);
     case 'stock':
-      for (const { digest, bytes } of Object.values(material.blobs)) {
+      for (const { digest, bytes } of stockOf(material, command.large)) {
         const { status } = await send('POST', `/blobs/uploads/?digest=${digest}`, { body: bytes });
         if (status !== 201) return { status };
       }

@@ -32,6 +32,11 @@ export interface Material {
   readonly manifests: Readonly<Record<Shape, Manifest>>;
 }
 
+/** Blobs that a repository is stocked with. */
+export function stockOf({ blobs }: Material, large: boolean): readonly Blob[] {
+  return Object.values(blobs).filter((blob) => large || blob !== blobs.large);
+}
+
 export function digestOf(bytes: Uint8Array | string, algorithm: Algorithm = 'sha256'): string {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 }
@@ -50,7 +55,7 @@ export function materialOf(run: string): Material {
     empty: blob(Buffer.alloc(0)),
     config: blob(bytesOf(100, 'config')),
     medium: blob(medium),
-    large: blob(bytesOf(600_000, 'large')), // more than is taken in one piece
+    large: blob(bytesOf(2_200_000, 'large')), // more than the server takes in one piece
     wide: blob(medium, 'sha512'),
   };
 

@@ -1,5 +1,5 @@
 import type { Command } from './commands.ts';
-import { digestOf, type Manifest, type Material } from './material.ts';
+import { digestOf, type Manifest, type Material, stockOf } from './material.ts';
 
 // The registry as one would explain it: what is where, who may do what, and what each request answers. Nothing here knows
 // of files, transactions, sessions or caches.
@@ -62,7 +62,7 @@ export function step(state: State, command: Command, material: Material): Step {
       return change({ blobs: new Set([...blobs, digest]), manifests, tags }, 201, { digest });
     }
     case 'stock': {
-      const all = Object.values(material.blobs).map(({ digest }) => digest);
+      const all = stockOf(material, command.large).map(({ digest }) => digest);
       return change({ blobs: new Set([...blobs, ...all]), manifests, tags }, 201);
     }
     case 'mount': {

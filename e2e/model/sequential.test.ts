@@ -52,12 +52,12 @@ describe.each([1, 2])('one request after the other, with %i workers', (workers) 
       fc.asyncProperty(fc.commands([steps], { maxCommands: 100, size: 'max' }), async (commands) => {
         const model: Model = { state: {} };
         const real = newRun();
-        const stock = new CommandStep({ op: 'stock', by: 'root', to: 'alpha' });
+        const stock = new CommandStep({ op: 'stock', by: 'root', to: 'alpha', large: true });
         await stock.run(model, real);
         await fc.asyncModelRun(() => ({ model, real }), commands);
         expect(await observe(real)).toBe(describeState(model.state));
       }),
-      { numRuns: 20, interruptAfterTimeLimit: LIMIT_MS },
+      { numRuns: 15, interruptAfterTimeLimit: LIMIT_MS },
     );
   });
 });
