@@ -34,8 +34,11 @@ export interface BlobStore {
   openUpload(id: string, options: { fence: boolean }): Promise<UploadWriter>;
   /** Gives an upload's bytes in order, to hash them again. */
   openUploadForReading(id: string): Promise<BlobReader>;
-  /** Turns an upload, verified by the caller, into a blob: durable when it resolves. */
-  commit(id: string, digest: string): Promise<void>;
+  /**
+   * Turns an upload of so many bytes, verified by the caller, into a blob: durable when it resolves. Throws where the
+   * upload has another size by now.
+   */
+  commit(id: string, digest: string, size: number): Promise<void>;
   /** Stores a small blob, verified by the caller, in one go: durable when it resolves. */
   put(digest: string, bytes: Uint8Array): Promise<void>;
   removeUpload(id: string): Promise<void>;

@@ -74,7 +74,7 @@ export function blobStoreContract(name: string, storage: () => TestStorage): voi
         const second = Buffer.concat([bytes, text('more')]);
         const id = newUpload();
         await append(id, bytes, text('more'));
-        await store.commit(id, digestOf(second, algorithm));
+        await store.commit(id, digestOf(second, algorithm), second.length);
         expect(await content(other, digestOf(second, algorithm))).toEqual(second);
       });
 
@@ -108,7 +108,7 @@ export function blobStoreContract(name: string, storage: () => TestStorage): voi
         const ids = Array.from({ length: 8 }, newUpload);
         for (const id of ids) await append(id, bytes);
         await Promise.all([
-          ...ids.map((id, index) => (index % 2 === 0 ? store : other).commit(id, digest)),
+          ...ids.map((id, index) => (index % 2 === 0 ? store : other).commit(id, digest, bytes.length)),
           ...Array.from({ length: 4 }, (_, index) => (index % 2 === 0 ? store : other).put(digest, bytes)),
         ]);
         expect(await content(store, digest)).toEqual(bytes);
@@ -140,7 +140,7 @@ export function blobStoreContract(name: string, storage: () => TestStorage): voi
         else {
           const id = newUpload();
           await append(id, bytes);
-          await store.commit(id, digest);
+          await store.commit(id, digest, bytes.length);
         }
         expect(await content(other, digest)).toEqual(bytes);
       });
@@ -182,7 +182,7 @@ export function blobStoreContract(name: string, storage: () => TestStorage): voi
                 whole = Buffer.concat([whole, piece]);
                 expect(await readAll(await side.openUploadForReading(id))).toEqual(whole);
               }
-              await other.commit(id, digestOf(whole));
+              await other.commit(id, digestOf(whole), whole.length);
               expect(await content(store, digestOf(whole))).toEqual(whole);
               expect(await store.uploadSize(id)).toBe(0);
             },
@@ -227,9 +227,22 @@ export function blobStoreContract(name: string, storage: () => TestStorage): voi
         await late.close();
         await writer.close();
         expect(await store.uploadSize(id)).toBe(12);
-        await store.commit(id, digestOf('first second'));
+        await store.commit(id, digestOf('first second'), 12);
         expect(await content(store, digestOf('first second'))).toEqual(text('first second'));
         expect(await stale(Number.MAX_SAFE_INTEGER)).toEqual([]);
+      });
+
+      it('is not committed with another size than was verified, least of all over a good blob', async () => {
+        const digest = digestOf('bytes');
+        await store.put(digest, text('bytes'));
+        const [short, gone] = [newUpload(), newUpload()];
+        await append(short, text('byte'));
+        await expect(store.commit(short, digest, 5)).rejects.toThrow();
+        await expect(store.commit(gone, digest, 5)).rejects.toThrow();
+        expect(await content(other, digest)).toEqual(text('bytes'));
+        await append(short, text('s'));
+        await store.commit(short, digest, 5);
+        expect(await content(other, digest)).toEqual(text('bytes'));
       });
 
       it('can be fenced before it has a byte', async () => {
@@ -273,7 +286,7 @@ export function blobStoreContract(name: string, storage: () => TestStorage): voi
         expect(await stale(Date.now() - 3 * hour)).toEqual([]);
         await append(old, text('more'));
         expect(await stale(Date.now() - hour)).toEqual([]);
-        await store.commit(young, digestOf('bytes'));
+        await store.commit(young, digestOf('bytes'), 5);
         expect(await stale(Date.now() + hour)).toEqual([old]);
       });
 

@@ -83,7 +83,7 @@ describe('file store', () => {
   it("keeps blobs at distribution's paths, for their owner alone", async () => {
     await store.put(digest, bytes);
     await upload('one');
-    await store.commit('one', digestOf(bytes, 'sha512'));
+    await store.commit('one', digestOf(bytes, 'sha512'), bytes.length);
     for (const each of [digest, digestOf(bytes, 'sha512')]) {
       expect(fs.readFileSync(pathOf(root, each))).toEqual(bytes);
       expect(fs.statSync(pathOf(root, each)).mode & 0o777).toBe(0o600);
@@ -115,12 +115,12 @@ describe('file store', () => {
       await upload(`upload-${i}`);
       await (await store.openUpload(`upload-${i}`, { fence: true })).close();
       await (await store.openUploadForReading(`upload-${i}`)).close();
-      await store.commit(`upload-${i}`, digest);
+      await store.commit(`upload-${i}`, digest, bytes.length);
       await (await store.open(digest))?.close();
       await store.ping();
       disk.dataSyncFails = true;
       await expect(store.put(digest, bytes)).rejects.toThrow();
-      await expect(store.commit(`failing-${i}`, digestOf(''))).rejects.toThrow();
+      await expect(store.commit(`failing-${i}`, digestOf(''), 0)).rejects.toThrow();
       disk.dataSyncFails = false;
     }
     expect(openFiles()).toBeLessThan(before + 20);
@@ -147,7 +147,7 @@ describe('file store', () => {
     it('a commit is no blob, and bytes whose sync failed count no more', async () => {
       await upload('one');
       disk.dataSyncFails = true;
-      await expect(store.commit('one', digest)).rejects.toMatchObject({ code: 'EIO' });
+      await expect(store.commit('one', digest, bytes.length)).rejects.toMatchObject({ code: 'EIO' });
       disk.dataSyncFails = false;
       expect(await store.open(digest)).toBeUndefined();
       expect(await store.uploadSize('one')).toBe(0);
@@ -165,7 +165,7 @@ describe('file store', () => {
 
     it.each(['put', 'commit'] as const)('a %s is not acknowledged while its directory is not synced', async (how) => {
       await upload('one');
-      const keep = () => (how === 'put' ? store.put(digest, bytes) : store.commit('one', digest));
+      const keep = () => (how === 'put' ? store.put(digest, bytes) : store.commit('one', digest, bytes.length));
       disk.directorySyncFails = true;
       await expect(keep()).rejects.toMatchObject({ code: 'EIO' });
       disk.directorySyncFails = false;
@@ -204,7 +204,7 @@ describe('file store', () => {
       await writer.write(bytes, bytes.length, bytes.length);
       await writer.close();
       const twice = Buffer.concat([bytes, bytes]);
-      await store.commit('one', digestOf(twice));
+      await store.commit('one', digestOf(twice), twice.length);
       expect(fs.readFileSync(pathOf(root, digestOf(twice)))).toEqual(twice);
     });
 

@@ -82,15 +82,18 @@ export function openFileStore(root: string): BlobStore {
 
     openUploadForReading: (id) => openReader(uploadPath(id)),
 
-    async commit(id, digest) {
+    async commit(id, digest, size) {
       const path = uploadPath(id);
       const fd = await openFile(path, OPEN_OR_MAKE, 0o600); // an empty blob never had a byte to write
       try {
-        await syncData(fd);
-      } catch (error) {
-        // The kernel may call the lost pages clean from now on, so that another sync would succeed without them.
-        await truncateFile(fd, 0);
-        throw error;
+        // Verified were the bytes that came, not the file: one who was held up for long may find another's here, or none.
+        const found = fstatSync(fd).size;
+        if (found !== size) throw new Error(`upload ${id} has ${found} bytes, not the ${size} that were verified`);
+        // After a failure the kernel may call the lost pages clean, so that another sync would succeed without them.
+        await syncData(fd).catch(async (error: unknown) => {
+          await truncateFile(fd, 0);
+          throw error;
+        });
       } finally {
         closeSync(fd);
       }

@@ -301,7 +301,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
 
   async function commit(call: Call, id: string, digest: string, bytes: number, sessionId: string | undefined): Promise<void> {
     const started = performance.now();
-    await blobs.commit(id, digest);
+    await blobs.commit(id, digest, bytes);
     commitTime((performance.now() - started) / 1000);
     await link(call, digest, bytes, { session: sessionId });
   }
