@@ -256,6 +256,24 @@ describe('receive', () => {
     await expect(take(streamOf(long), writer(failure))).rejects.toBe(failure);
   });
 
+  it('is over only when a flush that was begun is, and fails with it', async () => {
+    const flushed = gate();
+    const failure = new Error('i/o error');
+    const writer = (fails: boolean): UploadWriter => ({
+      ...memoryWriter(),
+      write: async () => undefined,
+      flush: () => flushed.passed.then(() => (fails ? Promise.reject(failure) : undefined)),
+    });
+    const long = Array.from({ length: 40 }, () => randomBytes(SLAB_BYTES));
+    let over = 0;
+    const ends = [false, true].map((fails) => take(streamOf(long), writer(fails)).finally(() => over++));
+    const results = Promise.allSettled(ends);
+    for (let turn = 0; turn < 100; turn++) await nextTurn();
+    expect(over).toBe(0);
+    flushed.open();
+    expect((await results).map((end) => (end.status === 'rejected' ? end.reason : end.value.bytes))).toEqual([40 * SLAB_BYTES, failure]);
+  });
+
   it('frees the memory of large pieces that are nobody else’s, and of no other', async () => {
     const own = new Uint8Array(100_000);
     const around = new Uint8Array(100_000);
