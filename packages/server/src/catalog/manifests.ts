@@ -176,9 +176,8 @@ async function requireReferences(tx: Session, { repositoryId, manifest, sparse }
   const missing: { digest: string; mediaType: string }[] = [];
   for (const { digest, mediaType, size } of manifest.blobs) {
     const blob = await findBlob(tx, repositoryId, digest);
-    if (!blob) {
-      if (!sparse.blobs) missing.push({ digest, mediaType });
-    } else if (blob.size !== size) {
+    if (!blob && !sparse.blobs) missing.push({ digest, mediaType });
+    if (blob && blob.size !== size) {
       throw new AppError('manifest_invalid', `${digest} has ${blob.size} bytes, the manifest says ${size}`);
     }
   }

@@ -48,6 +48,7 @@ const listTags = query<{ repositoryId: number; last: string; limit: number }>()(
     .orderBy('name')
     .limit(p('limit')),
 );
+
 /** Digest that a tag points at. */
 export async function findTag(session: Session, repositoryId: number, name: string): Promise<string | undefined> {
   return (await session.first(tagDigest, { repositoryId, name }))?.digest;

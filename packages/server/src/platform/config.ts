@@ -3,8 +3,8 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import Type, { type Static, type TSchema } from 'typebox';
 import { parseDocument } from 'yaml';
+import { parseRanges } from './address-ranges.ts';
 import { parseDestinations } from './destinations.ts';
-import { parseRanges } from './requests.ts';
 
 const seconds = (minimum: number, maximum: number, value: number, description: string) =>
   Type.Integer({ minimum, maximum, default: value, description });

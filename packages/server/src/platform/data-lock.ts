@@ -1,8 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-
-const BUSY = 5;
+import { SQLITE_BUSY, sqliteCode } from './errors.ts';
 
 /**
  * Takes a data directory for this process. A start frees whatever a crash left locked, which must not happen to a
@@ -17,7 +16,7 @@ export function lockData(path: string): () => void {
     lock.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     lock.close();
-    if (((error as { errcode?: number }).errcode ?? 0) % 256 !== BUSY) throw error;
+    if (sqliteCode(error) !== SQLITE_BUSY) throw error;
     throw new Error(`another server uses ${dirname(path)}; several processes are one server's workers`, { cause: error });
   }
   return () => {

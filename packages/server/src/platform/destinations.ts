@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-
-type Range = readonly [ipaddr.IPv4 | ipaddr.IPv6, number];
+import { type Address, type AddressRange, contains, parseRange } from './address-ranges.ts';
 
 const HOST = /^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 /** All that is handed out to the public internet; what lies outside reaches inside, some of it by embedded IPv4 addresses. */
@@ -20,12 +19,11 @@ export interface Destinations {
  * `*.corp.example`), separated by commas. A host that is named there may be at any address. Throws for anything else.
  */
 export function parseDestinations(allow: string): Destinations {
-  const ranges: Range[] = [];
+  const ranges: AddressRange[] = [];
   const hosts: string[] = [];
   for (const part of allow.split(',').map((text) => text.trim().toLowerCase())) {
     if (part === '') continue;
-    if (part.includes('/')) ranges.push(parseRange(part));
-    else if (isIP(part) !== 0) ranges.push(only(ipaddr.process(part)));
+    if (part.includes('/') || isIP(part) !== 0) ranges.push(parseRange(part));
     else if (HOST.test(part) && !/^[0-9.]+$/.test(part)) hosts.push(part);
     else throw new Error(`"${part}" is neither an address, nor a CIDR range, nor a host name`);
   }
@@ -38,25 +36,13 @@ export function parseDestinations(allow: string): Destinations {
       if (isIP(text) === 0) return false;
       const address = ipaddr.process(text); // an IPv4-mapped IPv6 address counts as the IPv4 address that it reaches
       if (names(host)) return true;
-      if (ranges.some(([network, bits]) => address.kind() === network.kind() && address.match(network, bits))) return true;
+      if (ranges.some((range) => contains(range, address))) return true;
       return isPublic(address);
     },
   };
 }
 
-function isPublic(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+function isPublic(address: Address): boolean {
   if (address.range() !== 'unicast' || METADATA.has(address.toString())) return false;
   return address.kind() === 'ipv4' || address.match(GLOBAL_IPV6);
-}
-
-function parseRange(text: string): Range {
-  try {
-    return ipaddr.parseCIDR(text);
-  } catch (cause) {
-    throw new Error(`"${text}" is not a CIDR range`, { cause });
-  }
-}
-
-function only(address: ipaddr.IPv4 | ipaddr.IPv6): Range {
-  return [address, address.kind() === 'ipv4' ? 32 : 128];
 }

@@ -74,14 +74,20 @@ export class AppError extends Error {
 /** A quota of the file system; libuv has no name for it. */
 const OVER_QUOTA = -constants.errno.EDQUOT;
 const SQLITE_FULL = 13;
-const SQLITE_UNAVAILABLE = new Set([5, 6, 8, 10, 14]); // busy, locked, read-only, I/O error, cannot open
+export const SQLITE_BUSY = 5;
+const SQLITE_UNAVAILABLE = new Set([SQLITE_BUSY, 6, 8, 10, 14]); // busy, locked, read-only, I/O error, cannot open
+
+/** The primary code of an error of SQLite (sqlite.org/rescode.html); undefined for any other. */
+export function sqliteCode(error: unknown): number | undefined {
+  const { errcode } = (error ?? {}) as { errcode?: number };
+  return errcode === undefined ? undefined : errcode & 0xff;
+}
 
 /** Turns whatever was thrown into what may be shown: full storage is 507, failing storage 503, anything unforeseen 500. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const { code, errno } = (error ?? {}) as NodeJS.ErrnoException;
-  const sqlite = (error as { errcode?: number } | undefined)?.errcode;
-  const primary = sqlite === undefined ? undefined : sqlite & 0xff;
+  const primary = sqliteCode(error);
   if (code === 'ENOSPC' || errno === OVER_QUOTA || primary === SQLITE_FULL) {
     return new AppError('storage_full', 'the registry has no space left; nothing was stored', { cause: error, headers: RETRY });
   }

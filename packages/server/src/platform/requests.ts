@@ -1,8 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-
-type Range = [ipaddr.IPv4 | ipaddr.IPv6, number];
+import { contains, parseRanges } from './address-ranges.ts';
 
 /** What is believed about where a request comes from. */
 export interface RequestOrigin {
@@ -19,7 +17,8 @@ const HOST = /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]{1,253})(?::[0-9]{1,5})?$/;
 /** Throws for a list that is not addresses or CIDR ranges. */
 export function createRequestOrigin(options: { publicUrl: string; trustedProxies: string; listen: string }): RequestOrigin {
   const trusted = parseRanges(options.trustedProxies);
-  const isTrusted = (address: string | undefined) => address !== undefined && trusted.some((range) => contains(range, address));
+  const isTrusted = (address: string | undefined) =>
+    address !== undefined && trusted.some((range) => contains(range, ipaddr.process(address)));
 
   return {
     baseUrl(request) {
@@ -50,30 +49,4 @@ export function createRequestOrigin(options: { publicUrl: string; trustedProxies
 function header(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name];
   return typeof value === 'string' ? value.split(',')[0]?.trim() : undefined;
-}
-
-/** Addresses and CIDR ranges, separated by commas. Throws for anything else. */
-export function parseRanges(list: string): Range[] {
-  return list
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '')
-    .map(parseRange);
-}
-
-function parseRange(text: string): Range {
-  try {
-    // The library also takes 10.1 and 010.0.0.1, which few people read as it does.
-    if (isIP(text.replace(/\/.*/, '')) === 0) throw new Error('not an address in its usual form');
-    if (text.includes('/')) return ipaddr.parseCIDR(text);
-    const address = ipaddr.process(text);
-    return [address, address.kind() === 'ipv4' ? 32 : 128];
-  } catch (cause) {
-    throw new Error(`"${text}" is neither an address nor a CIDR range`, { cause });
-  }
-}
-
-function contains([network, bits]: Range, text: string): boolean {
-  const address = ipaddr.process(text);
-  return address.kind() === network.kind() && address.match(network, bits);
 }

@@ -24,6 +24,10 @@ const KEPT_LEASES = 2000;
 const SEALED = /^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\.([25])([A-Za-z0-9_-]{22})$/;
 const ALGORITHMS: Readonly<Record<string, DigestAlgorithm>> = { '2': 'sha256', '5': 'sha512' };
 
+type Sealed = Pick<UploadSession, 'id' | 'repository' | 'owner' | 'algorithm'>;
+
+const unknown = () => new AppError('upload_unknown', 'upload unknown to the repository');
+
 export interface Upload extends UploadSession {
   /** Nothing was written for it yet, not even a row. */
   readonly isNew: boolean;
@@ -71,22 +75,30 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     return `${id}.${algorithm === 'sha256' ? '2' : '5'}${sealOf(id, call.name, ownerOf(call), algorithm).toString('base64url')}`;
   }
 
-  async function require(call: Call): Promise<Upload> {
-    const unknown = () => new AppError('upload_unknown', 'upload unknown to the repository');
+  /** What a sealed id says, if it is the caller's and of this repository. */
+  function unseal(call: Call): Sealed {
     const [, id, mark = '', seal = ''] = SEALED.exec(call.reference) ?? [];
     const algorithm = ALGORITHMS[mark];
     if (id === undefined || algorithm === undefined) throw unknown();
     const owner = ownerOf(call);
     if (!timingSafeEqual(sealOf(id, call.name, owner, algorithm), Buffer.from(seal, 'base64url'))) throw unknown();
+    return { id, repository: call.name, owner, algorithm };
+  }
+
+  async function look(sealed: Sealed): Promise<Upload> {
+    const { id } = sealed;
     const known = await findUpload(database, id);
     if (known) return { ...known, isNew: false };
     if (clock.now() - timeOfId(id) > FRESH_UPLOAD_MS || (await hasUploadEnded(database, id))) throw unknown();
-    return { id, repository: call.name, owner, algorithm, bytes: 0, digest: null, lease: null, leaseUntil: 0, isNew: true };
+    return { ...sealed, bytes: 0, digest: null, lease: null, leaseUntil: 0, isNew: true };
   }
+
+  const require = async (call: Call) => await look(unseal(call));
 
   async function acquire(call: Call): Promise<Hold> {
     const { request } = call;
-    const { id } = await require(call);
+    const sealed = unseal(call);
+    const { id } = await look(sealed);
     for (let other = writing.get(id); other !== undefined; other = writing.get(id)) {
       other.request.destroy();
       await other.done;
@@ -109,7 +121,7 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     }, RENEW_MS);
     timer.unref();
     try {
-      let session = await require(call);
+      let session = await look(sealed);
       const held = await database.write(
         async (tx) => {
           if (session.isNew && !(await hasUploadEnded(tx, id))) {

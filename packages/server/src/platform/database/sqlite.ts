@@ -4,13 +4,12 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Compilable } from 'kysely';
-import { AppError } from '../errors.ts';
+import { AppError, SQLITE_BUSY, sqliteCode } from '../errors.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Database, MaybePromise, Migration, Session, WriteOptions } from './database.ts';
 import { compile, Placeholder, type Query, sqliteCompiler } from './query.ts';
 import { RowCache } from './row-cache.ts';
 
-const BUSY = 5;
 const BUSY_LIMIT_MS = 10_000;
 const BATCH = 16;
 /** A change of nothing that is written all the same. */
@@ -258,7 +257,7 @@ class SqliteDatabase implements Database {
         this.#writer.raw.exec('BEGIN IMMEDIATE');
         return;
       } catch (error) {
-        if (((error as { errcode?: number }).errcode ?? 0) % 256 !== BUSY) throw error;
+        if (sqliteCode(error) !== SQLITE_BUSY) throw error;
         if (Date.now() > deadline)
           throw new AppError('unavailable', 'the database is busy', { cause: error, headers: { 'Retry-After': '1' } });
         await delay(wait);

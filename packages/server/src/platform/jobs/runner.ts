@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { Clock } from '../clock.ts';
 import type { Database, Session } from '../database/index.ts';
 import type { Log } from '../log.ts';
@@ -182,7 +183,7 @@ export function createJobRunner(parts: Parts): JobRunner {
     { failure, result, cancelled }: { failure: unknown; result: unknown; cancelled: boolean },
   ): Promise<JobOutcome> {
     const failed = failure !== undefined;
-    const error = failed ? (failure instanceof Error ? String(failure) : JSON.stringify(failure)).slice(0, ERROR_LENGTH) : null;
+    const error = failed ? textOf(failure).slice(0, ERROR_LENGTH) : null;
     const kept = failed || result === undefined ? null : JSON.stringify(result);
     const now = clock.now();
     return await database.write(async (tx): Promise<JobOutcome> => {
@@ -247,4 +248,9 @@ export function createJobRunner(parts: Parts): JobRunner {
       await Promise.race([Promise.resolve(loop).then(() => Promise.all(running.keys())), limit]);
     },
   };
+}
+
+/** Anything can be thrown, also what cannot be turned into JSON. */
+function textOf(failure: unknown): string {
+  return failure instanceof Error || typeof failure === 'string' ? String(failure) : inspect(failure);
 }
