@@ -1,3 +1,4 @@
+export { endTogether } from './answers.ts';
 export { brokenOff, chunksOf, contentLength, hasBody, readBody, skipBody, wantBody } from './body.ts';
 export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfId } from './clock.ts';
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';

@@ -4,7 +4,7 @@ import { parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
 import { findBlob, findRepository, unlinkBlob } from '../catalog/index.ts';
 import { type BlobReader, sendRange } from '../content/index.ts';
-import { AppError } from '../platform/index.ts';
+import { AppError, endTogether } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { type ByteRange, parseRanges } from './ranges.ts';
@@ -47,14 +47,14 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
     const headers = [...BLOB_HEADERS, 'Docker-Content-Digest', digest, 'ETag', etag];
     if (request.method === 'HEAD') {
       response.writeHead(200, [...headers, 'Content-Length', String(size)]);
-      response.end();
+      endTogether(response);
       return;
     }
     const ranges = ifRange === undefined || ifRange === etag ? parseRanges(range, size) : undefined;
     if (size <= SMALL_BYTES && ranges === undefined) {
       const bytes = small.get(digest) ?? (await readSmall(digest, size));
       response.writeHead(200, [...headers, 'Content-Length', String(size)]);
-      response.end(bytes);
+      endTogether(response, bytes);
       metrics.bytesOut(size);
       return;
     }

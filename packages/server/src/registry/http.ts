@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Identity } from '../access/index.ts';
-import { AppError, ERRORS, toAppError } from '../platform/index.ts';
+import { AppError, ERRORS, endTogether, toAppError } from '../platform/index.ts';
 
 /** One request to the distribution API, after its path was read and its caller allowed. */
 export interface Call {
@@ -26,14 +26,14 @@ const BODILESS = new Set([204, 304]);
 /** Answers with no body. */
 export function answer(response: ServerResponse, status: number, headers: readonly string[] = []): void {
   response.writeHead(status, [...API_VERSION, ...headers, ...(BODILESS.has(status) ? [] : ['Content-Length', '0'])]);
-  response.end();
+  endTogether(response);
 }
 
 export function answerJson(response: ServerResponse, status: number, value: unknown, headers: readonly string[] = []): void {
   const body = Buffer.from(JSON.stringify(value));
   const own = headers.includes('Content-Type') ? [] : ['Content-Type', 'application/json'];
   response.writeHead(status, [...API_VERSION, ...own, ...NOSNIFF, 'Content-Length', String(body.length), ...headers]);
-  response.end(body);
+  endTogether(response, body);
 }
 
 /** The distribution API's error body (distribution-spec, "Error Codes"). Breaks the connection where an answer has begun. */
@@ -50,7 +50,7 @@ export function answerError(request: IncomingMessage, response: ServerResponse, 
   const body = { errors: [{ code: ERRORS[error.code].oci, message, ...(detail === undefined ? {} : { detail }) }] };
   if (request.method === 'HEAD') {
     response.writeHead(error.status, [...API_VERSION, ...headers]);
-    response.end();
+    endTogether(response);
   } else {
     answerJson(response, error.status, body, headers);
   }

@@ -12,7 +12,7 @@ import {
   putManifest,
   type StoredManifest,
 } from '../catalog/index.ts';
-import { AppError, readBody, type Session } from '../platform/index.ts';
+import { AppError, endTogether, readBody, type Session } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag, warning } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { fallbackIndex } from './referrers.ts';
@@ -77,8 +77,7 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
     const { 'if-none-match': ifNoneMatch } = request.headers;
     if (ifNoneMatch !== undefined && namesEtag(ifNoneMatch, etagOf(headers))) return answer(response, 304, ['ETag', etagOf(headers)]);
     response.writeHead(200, headers);
-    if (request.method === 'HEAD') response.end();
-    else response.end(text ?? bytes, 'latin1');
+    endTogether(response, request.method === 'HEAD' ? undefined : (text ?? bytes));
   }
 
   const tooLarge = () => new AppError('manifest_too_large', `a manifest may have at most ${options.manifestMaxBytes} bytes`);
