@@ -1,21 +1,39 @@
+-- access.assignmentsOf
+select "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "project"."name" as "project", "role"."permissions" as "custom", "user_group"."name" as "group" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" left join "role" on "role"."name" = "role_assignment"."role" left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where (("role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ?) or (? = ? and "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" in (select "group_id" from "group_member" where "user_id" = ?))) and ("role_assignment"."project_id" is null or "project"."name" = ?);
 -- access.countUsers
 select count(*) as "count" from "user";
+-- access.deleteAssignmentsOfProject
+delete from "role_assignment" where "project_id" = ?;
+-- access.deleteProjectRole
+delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "project_id" = ? and "pattern" is null;
+-- access.insertAssignment
+insert into "role_assignment" ("subject_kind", "subject_id", "role", "permissions", "project_id", "pattern", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- access.insertUser
-insert into "user" ("name", "password_hash", "admin", "disabled", "generation", "created_at") values (?, ?, ?, ?, ?, ?) on conflict ("name") do nothing;
--- access.memberRole
-select "project"."public", "project_member"."role" from "project" left join "project_member" on "project_member"."project_id" = "project"."id" and "project_member"."user_id" = ? where "project"."name" = ?;
+insert into "user" ("name", "password_hash", "disabled", "generation", "created_at", "email", "full_name", "version") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
+-- access.memberOf
+select "project"."id" as "projectId", "user"."id" as "userId" from "project", "user" where "project"."name" = ? and "user"."name" = ?;
+-- access.raiseVersion
+update "access_state" set "version" = "version" + ? where "id" = ?;
 -- access.seenProjects
-select "project"."id", "project"."name", "project"."public", "project_member"."role" from "project" left join "project_member" on "project_member"."project_id" = "project"."id" and "project_member"."user_id" = ? where "project"."name" > ? and ("project"."public" = ? or "project_member"."role" is not null or ? = ?) order by "project"."name" limit ?;
+select "project"."name" from "project" where "project"."name" > ? and (? = ? or "project"."public" = ? or exists (select "own"."id" from "role_assignment" as "own" where "own"."project_id" = "project"."id" and "own"."subject_kind" = ? and "own"."subject_id" = ?) or exists (select "shared"."id" from "role_assignment" as "shared" inner join "group_member" on "group_member"."group_id" = "shared"."subject_id" where "shared"."project_id" = "project"."id" and "shared"."subject_kind" = ? and "group_member"."user_id" = ? and ? = ?)) order by "project"."name" asc limit ?;
+-- access.seenProjectsDescending
+select "project"."name" from "project" where "project"."name" < ? and (? = ? or "project"."public" = ? or exists (select "own"."id" from "role_assignment" as "own" where "own"."project_id" = "project"."id" and "own"."subject_kind" = ? and "own"."subject_id" = ?) or exists (select "shared"."id" from "role_assignment" as "shared" inner join "group_member" on "group_member"."group_id" = "shared"."subject_id" where "shared"."project_id" = "project"."id" and "shared"."subject_kind" = ? and "group_member"."user_id" = ? and ? = ?)) order by "project"."name" desc limit ?;
+-- access.stateVersion
+select "version" from "access_state" where "id" = ?;
 -- access.updateDisabled
-update "user" set "disabled" = ?, "generation" = "generation" + ? where "name" = ?;
+update "user" set "disabled" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "name" = ?;
 -- access.updatePassword
-update "user" set "password_hash" = ?, "generation" = "generation" + ?, "disabled" = ? where "name" = ?;
--- access.upsertMember
-insert into "project_member" ("project_id", "user_id", "role") select "project"."id" as "project_id", "user"."id" as "user_id", cast(? as text) as "role" from "project", "user" where "project"."name" = ? and "user"."name" = ? on conflict ("project_id", "user_id") do update set "role" = "excluded"."role";
+update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version" = "version" + ?, "disabled" = ? where "name" = ?;
 -- access.userById
-select "id", "name", "password_hash" as "passwordHash", "admin", "disabled", "generation" from "user" where "id" = ?;
+select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "id" = ?;
 -- access.userByName
-select "id", "name", "password_hash" as "passwordHash", "admin", "disabled", "generation" from "user" where "name" = ?;
+select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "name" = ?;
+-- audit.head
+select "seq", "hash" from "audit_head" where "id" = ?;
+-- audit.insertRecord
+insert into "audit_record" ("seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash") values (?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- audit.moveHead
+insert into "audit_head" ("id", "seq", "hash") values (?, ?, ?) on conflict ("id") do update set "seq" = "excluded"."seq", "hash" = "excluded"."hash";
 -- catalog.blobSize
 select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
 -- catalog.clearUploadLeases
@@ -30,6 +48,8 @@ delete from "repository_blob" where "repository_id" = ? and "digest" = ?;
 delete from "manifest" where "id" = ?;
 -- catalog.deleteManifestContent
 delete from "manifest_content" where "manifest_id" = ?;
+-- catalog.deleteProject
+delete from "project" where "id" = ?;
 -- catalog.deleteReferences
 delete from "manifest_reference" where "manifest_id" = ?;
 -- catalog.expiredUploads
@@ -47,7 +67,7 @@ insert into "manifest" ("repository_id", "digest", "media_type", "size", "artifa
 -- catalog.insertManifestContent
 insert into "manifest_content" ("manifest_id", "bytes") values (?, ?);
 -- catalog.insertProject
-insert into "project" ("name", "public", "created_at", "created_by") values (?, ?, ?, ?) on conflict ("name") do nothing;
+insert into "project" ("name", "public", "created_at", "created_by", "description", "environment", "pull_networks", "push_networks", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing;
 -- catalog.insertReference
 insert into "manifest_reference" ("manifest_id", "repository_id", "digest", "kind") values (?, ?, ?, ?) on conflict ("manifest_id", "digest", "kind") do nothing;
 -- catalog.insertRepository
@@ -71,7 +91,7 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 -- catalog.manifestContent
 select "bytes" from "manifest_content" where "manifest_id" = ?;
 -- catalog.projectByName
-select "id", "name", "public" from "project" where "name" = ?;
+select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "name" = ?;
 -- catalog.pruneEndedUploads
 delete from "ended_upload" where "id" in (select "old"."id" from "ended_upload" as "old" where "old"."id" < ? order by "old"."id" limit ?);
 -- catalog.referencesTo
@@ -96,10 +116,18 @@ select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? an
 select "digest" from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.tagsOfDigest
 select "name" from "tag" where "repository_id" = ? and "digest" = ?;
+-- catalog.updateProject
+update "project" set "public" = ?, "description" = ?, "environment" = ?, "pull_networks" = ?, "push_networks" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.updateVisibility
-update "project" set "public" = ? where "name" = ?;
+update "project" set "public" = ?, "version" = "version" + ? where "name" = ?;
 -- catalog.upsertTag
 insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by") values (?, ?, ?, ?, ?) on conflict ("repository_id", "name") do update set "digest" = "excluded"."digest", "updated_at" = "excluded"."updated_at", "updated_by" = "excluded"."updated_by";
+-- idempotency.deleteOldAnswers
+delete from "idempotency" where "created_at" < ?;
+-- idempotency.findAnswer
+select "fingerprint", "answer" from "idempotency" where "key" = ?;
+-- idempotency.insertAnswer
+insert into "idempotency" ("key", "fingerprint", "answer", "created_at") values (?, ?, ?, ?);
 -- jobs.cancelRunning
 update "job" set "cancelled" = ?, "again" = ? where "id" = ? and "state" = ?;
 -- jobs.cancelWaiting

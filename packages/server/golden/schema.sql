@@ -85,6 +85,13 @@ create table "ended_upload" (
   "id" text primary key
 );
 
+-- 0003-project-settings
+alter table "project" add column "description" text default '' not null;
+alter table "project" add column "environment" text default 'development' not null;
+alter table "project" add column "pull_networks" text default '' not null;
+alter table "project" add column "push_networks" text default '' not null;
+alter table "project" add column "version" integer default 1 not null;
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,
@@ -101,6 +108,56 @@ create table "project_member" (
   "role" text not null,
   constraint "project_member_pk" primary key ("project_id", "user_id")
 );
+
+-- 0002-roles
+alter table "user" add column "email" text default '' not null;
+alter table "user" add column "full_name" text default '' not null;
+alter table "user" add column "version" integer default 1 not null;
+create table "user_group" (
+  "id" integer primary key autoincrement,
+  "name" text not null unique,
+  "description" text not null,
+  "created_at" bigint not null,
+  "version" integer not null
+);
+create table "group_member" (
+  "group_id" integer not null references "user_group" ("id"),
+  "user_id" integer not null references "user" ("id"),
+  "source" text not null,
+  constraint "group_member_pk" primary key ("user_id", "group_id", "source")
+);
+create index "group_member_group" on "group_member" ("group_id", "user_id");
+create table "role" (
+  "name" text primary key,
+  "description" text not null,
+  "permissions" text not null,
+  "created_at" bigint not null,
+  "version" integer not null
+);
+create table "role_assignment" (
+  "id" integer primary key autoincrement,
+  "subject_kind" text not null,
+  "subject_id" integer not null,
+  "role" text,
+  "permissions" text,
+  "project_id" integer references "project" ("id"),
+  "pattern" text,
+  "created_at" bigint not null,
+  "created_by" text not null
+);
+create index "role_assignment_subject" on "role_assignment" ("subject_kind", "subject_id", "project_id");
+create index "role_assignment_project" on "role_assignment" ("project_id", "id");
+INSERT INTO role_assignment (subject_kind, subject_id, role, project_id, created_at, created_by)
+            SELECT 'user', user_id, role, project_id, 0, 'migration' FROM project_member;
+drop table "project_member";
+INSERT INTO role_assignment (subject_kind, subject_id, role, created_at, created_by)
+            SELECT 'user', id, 'system-admin', 0, 'migration' FROM "user" WHERE admin = 1;
+alter table "user" drop column "admin";
+create table "access_state" (
+  "id" integer primary key,
+  "version" bigint not null
+);
+INSERT INTO access_state (id, version) VALUES (1, 1);
 
 -- 0001-jobs
 create table "job" (
@@ -139,3 +196,33 @@ create table "outbox_consumer" (
   "position" bigint not null,
   "seen_at" bigint not null
 );
+
+-- 0001-audit
+create table "audit_record" (
+  "seq" bigint primary key,
+  "at" bigint not null,
+  "actor" text not null,
+  "action" text not null,
+  "outcome" text not null,
+  "project" text,
+  "repository" text,
+  "body" text not null,
+  "hash" text not null
+);
+create index "audit_record_project" on "audit_record" ("project", "seq");
+create index "audit_record_actor" on "audit_record" ("actor", "seq");
+create index "audit_record_action" on "audit_record" ("action", "seq");
+create table "audit_head" (
+  "id" integer primary key,
+  "seq" bigint not null,
+  "hash" text not null
+);
+
+-- 0001-idempotency
+create table "idempotency" (
+  "key" text primary key,
+  "fingerprint" text not null,
+  "answer" text not null,
+  "created_at" bigint not null
+);
+create index "idempotency_age" on "idempotency" ("created_at");

@@ -3,7 +3,7 @@ import { isRepositoryName, projectOf } from '@entrepot/oci';
 import {
   createUser,
   hashPassword,
-  isRole,
+  isProjectRole,
   isUserName,
   ROLES,
   randomPassword,
@@ -52,8 +52,9 @@ export async function setVisibility(config: Config, name: string, visibility: st
 }
 
 export async function setProjectMember(config: Config, project: string, user: string, role: string): Promise<void> {
-  if (!isRole(role)) throw new Error(`a role is one of ${Object.keys(ROLES).join(', ')}`);
-  if (!(await change(config, (tx) => setMember(tx, { project, user, role })))) throw new Error('there is no such project or no such user');
+  if (!isProjectRole(role)) throw new Error(`a role is one of ${Object.keys(ROLES).filter(isProjectRole).join(', ')}`);
+  const member = { project, user, role, by: 'command line', now: systemClock.now() };
+  if (!(await change(config, (tx) => setMember(tx, member)))) throw new Error('there is no such project or no such user');
 }
 
 async function change<T>(config: Config, work: (tx: Session) => Promise<T>): Promise<T> {

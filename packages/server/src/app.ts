@@ -2,12 +2,23 @@ import { createSecretKey } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { accessMigrations, createAccess, createPasswordChecker, createTokenHandler, createTokenIssuer } from './access/index.ts';
+import {
+  accessMigrations,
+  createAccess,
+  createPasswordChecker,
+  createRules,
+  createTokenHandler,
+  createTokenIssuer,
+  passwordAuthenticator,
+  tokenAuthenticator,
+} from './access/index.ts';
 import { catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
 import { HashThreads, openFileStore, SlabPool } from './content/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
+import { createManagement } from './management.ts';
 import {
   AppError,
+  auditMigrations,
   type Config,
   createJobRunner,
   createLog,
@@ -19,6 +30,7 @@ import {
   describeRequest,
   ERRORS,
   freeJobs,
+  idempotencyMigrations,
   jobCounts,
   jobMigrations,
   type Listener,
@@ -66,7 +78,14 @@ interface Role {
 }
 
 /** All tables, in the order in which they are made. */
-export const migrations = [...catalogMigrations, ...accessMigrations, ...jobMigrations, ...outboxMigrations];
+export const migrations = [
+  ...catalogMigrations,
+  ...accessMigrations,
+  ...jobMigrations,
+  ...outboxMigrations,
+  ...auditMigrations,
+  ...idempotencyMigrations,
+];
 
 /** Opens the database of a data directory and brings it up to date. */
 export async function openDatabase(
@@ -97,7 +116,12 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     accessSeconds: config.tokenSeconds,
     refreshSeconds: config.refreshTokenDays * 86_400,
   });
-  const access = createAccess({ session: database, passwords, tokens });
+  const access = createAccess({
+    session: database,
+    rules: createRules(database),
+    authenticators: [passwordAuthenticator(passwords), tokenAuthenticator(database, tokens)],
+    now: () => clock.now(),
+  });
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
   const registry = createRegistry({
@@ -105,7 +129,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     uploadKey: createSecretKey(secrets.derive('uploads')),
     options: config,
   });
-  const token = createTokenHandler({ session: database, access, passwords, tokens });
+  const token = createTokenHandler({ session: database, access, tokens, origin });
   const consumers: OutboxConsumer[] = [];
   const jobs = createJobRunner({
     database,
@@ -129,6 +153,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     jobs: () => jobCounts(database),
     outboxBacklog: () => outboxBacklog(database),
   });
+  const management = createManagement({ database, access, clock, log, origin, secrets, config });
   let draining = false;
   let running = 0;
   const operations = createOperations({
@@ -148,6 +173,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     const url = request.url ?? '/';
     if (draining) response.setHeader('Connection', 'close');
     if (url.startsWith('/v2')) return await registry(request, response);
+    if (url.startsWith('/api/')) return await management(request, response);
     const mark = url.indexOf('?');
     const path = mark < 0 ? url : url.slice(0, mark);
     describeRequest(response, KNOWN.has(path) ? path.slice(1) : 'none');

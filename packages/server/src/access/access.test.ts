@@ -3,13 +3,17 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { catalogMigrations, createProject } from '../catalog/index.ts';
 import { sqliteData } from '../platform/database/testing.ts';
 import type { Database } from '../platform/index.ts';
-import { type Access, createAccess, type Decision, type Identity } from './access.ts';
+import { type Access, createAccess, type Decision } from './access.ts';
+import { setMember } from './assignments.ts';
+import { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
+import { anonymous, type Identity, identityOf } from './identity.ts';
 import { createPasswordChecker, hashPassword } from './passwords.ts';
-import { type Action, ALL_ACTIONS } from './roles.ts';
+import { type Action, ALL_ACTIONS } from './permissions.ts';
+import { createRules } from './rules.ts';
 import { accessMigrations } from './schema.ts';
 import type { Grant } from './scope.ts';
 import { createTokenIssuer, type TokenIssuer } from './tokens.ts';
-import { createUser, findUser, setDisabled, setMember, setPassword, type User } from './users.ts';
+import { createUser, findUser, setDisabled, setPassword } from './users.ts';
 
 const PASSWORD = 'correct horse battery staple';
 const store = sqliteData([...catalogMigrations, ...accessMigrations]);
@@ -22,7 +26,12 @@ beforeAll(async () => {
   database = await store.open();
   hash = await hashPassword(PASSWORD);
   tokens = createTokenIssuer({ key: randomBytes(32), clock: { now: () => Date.now() }, accessSeconds: 300, refreshSeconds: 300 });
-  access = createAccess({ session: database, passwords: createPasswordChecker(database), tokens });
+  access = createAccess({
+    session: database,
+    rules: createRules(database),
+    authenticators: [passwordAuthenticator(createPasswordChecker(database)), tokenAuthenticator(database, tokens)],
+    now: () => 1,
+  });
   await database.write(async (tx) => {
     for (const name of ['private', 'public']) await createProject(tx, { name, public: name === 'public', by: 'test', now: 1 });
     await createProject(tx, { name: 'elsewhere', public: false, by: 'test', now: 1 });
@@ -30,9 +39,9 @@ beforeAll(async () => {
       await createUser(tx, { name, hash, admin: name === 'root', now: 1 });
     }
     for (const role of ['guest', 'developer', 'maintainer', 'admin'] as const) {
-      for (const project of ['private', 'public']) await setMember(tx, { project, user: role, role });
+      for (const project of ['private', 'public']) await setMember(tx, { project, user: role, role, by: 'test', now: 1 });
     }
-    await setMember(tx, { project: 'elsewhere', user: 'outsider', role: 'admin' });
+    await setMember(tx, { project: 'elsewhere', user: 'outsider', role: 'admin', by: 'test', now: 1 });
   });
 });
 afterAll(() => store.remove());
@@ -76,8 +85,14 @@ function expected(who: string, project: (typeof PROJECTS)[number], token: string
   return (covered && held) || forEverybody ? 'allowed' : 'challenge';
 }
 
-async function userNamed(name: string): Promise<User | undefined> {
-  return name === 'anonymous' ? undefined : await findUser(database, name);
+const ORIGIN = { client: '192.0.2.1', userAgent: 'test', requestId: 'r1' };
+
+/** Who someone is, with a password or a token that carries so much. */
+async function identityNamed(name: string, grants?: readonly Grant[]): Promise<Identity> {
+  const token = grants && { access: grants, refused: [] };
+  const user = name === 'anonymous' ? undefined : await findUser(database, name);
+  if (!user) return { ...anonymous(ORIGIN), token };
+  return identityOf({ kind: 'user', ...user }, { kind: token ? 'token' : 'password', id: null }, ORIGIN, { token });
 }
 
 describe.each(Object.keys(HELD))('%s', (who) => {
@@ -85,7 +100,7 @@ describe.each(Object.keys(HELD))('%s', (who) => {
     it.each(Object.keys(TOKENS))('with %s', async (token) => {
       const repository = `${project}/app`;
       const grants = TOKENS[token]?.(repository);
-      const identity: Identity = { user: await userNamed(who), token: grants && { access: grants, refused: [] } };
+      const identity = await identityNamed(who, grants);
       const found: Record<string, Decision> = {};
       for (const action of ALL_ACTIONS) found[action] = await access.decide(identity, action, repository);
       expect(found).toEqual(Object.fromEntries(ALL_ACTIONS.map((action) => [action, expected(who, project, token, action)])));
@@ -93,15 +108,14 @@ describe.each(Object.keys(HELD))('%s', (who) => {
   });
 
   it('may list the catalogue, and make projects, as follows', async () => {
-    const user = await userNamed(who);
-    expect(access.decideCatalog({ user, token: undefined })).toBe(who === 'anonymous' ? 'challenge' : 'allowed');
+    expect(access.decideCatalog(await identityNamed(who))).toBe(who === 'anonymous' ? 'challenge' : 'allowed');
     for (const [name, grants] of Object.entries(TOKENS)) {
       const granted = grants('private/app');
       if (!granted) continue;
-      const decision = access.decideCatalog({ user, token: { access: granted, refused: [] } });
+      const decision = access.decideCatalog(await identityNamed(who, granted));
       expect(decision).toBe(name === 'a token for the catalogue' ? 'allowed' : 'challenge');
     }
-    expect(access.mayCreateProject(user)).toBe(who === 'root');
+    expect(await access.holds(await identityNamed(who), 'project:create', {})).toBe(who === 'root');
   });
 });
 
@@ -109,12 +123,10 @@ it('a project one may not see and one that does not exist look the same', async 
   for (const who of ['anonymous', 'outsider']) {
     for (const [name, grants] of Object.entries(TOKENS)) {
       for (const action of ALL_ACTIONS) {
-        const user = await userNamed(who);
         const [hidden, missing] = await Promise.all(
-          ['private/app', 'missing/app'].map((repository) => {
-            const granted = grants(repository);
-            return access.decide({ user, token: granted && { access: granted, refused: [] } }, action, repository);
-          }),
+          ['private/app', 'missing/app'].map(async (repository) =>
+            access.decide(await identityNamed(who, grants(repository)), action, repository),
+          ),
         );
         expect(hidden, `${who}, ${name}, ${action}`).toBe(missing);
       }
@@ -122,21 +134,24 @@ it('a project one may not see and one that does not exist look the same', async 
   }
 });
 
+const subjectOf = (id = 0, generation = 0) => ({ kind: 'user', id, generation, credential: null }) as const;
+
 describe('credentials', () => {
   const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`;
-  const identify = async (header: string | undefined) => await access.identify(header);
+  const identify = async (header: string | undefined) =>
+    await access.identify({ authorization: header, cookie: undefined, origin: ORIGIN });
 
   it('are a password, a token, or none', async () => {
-    expect(await identify(undefined)).toEqual({ user: undefined, token: undefined });
-    expect(await identify(basic(`guest:${PASSWORD}`))).toMatchObject({ user: { name: 'guest' }, token: undefined });
+    expect(await identify(undefined)).toMatchObject({ subject: undefined, token: undefined, actor: { kind: 'anonymous' } });
+    expect(await identify(basic(`guest:${PASSWORD}`))).toMatchObject({ subject: { name: 'guest' }, token: undefined });
     const user = await findUser(database, 'guest');
     const grants: Grant[] = [{ type: 'repository', name: 'private/app', actions: ['pull'] }];
-    const { token } = await tokens.access({ subject: user?.id ?? 0, generation: 1, access: grants, refused: [] });
+    const { token } = await tokens.access({ subject: subjectOf(user?.id, 1), access: grants, refused: [] });
     for (const scheme of ['Bearer', 'bearer', 'BEARER']) {
-      expect(await identify(`${scheme} ${token}`)).toMatchObject({ user: { name: 'guest' }, token: { access: grants, refused: [] } });
+      expect(await identify(`${scheme} ${token}`)).toMatchObject({ subject: { name: 'guest' }, token: { access: grants, refused: [] } });
     }
-    const anonymous = await tokens.access({ subject: 0, generation: 0, access: [], refused: [] });
-    expect(await identify(`Bearer ${anonymous.token}`)).toEqual({ user: undefined, token: { access: [], refused: [] } });
+    const anonymous = await tokens.access({ subject: undefined, access: [], refused: [] });
+    expect(await identify(`Bearer ${anonymous.token}`)).toMatchObject({ subject: undefined, token: { access: [], refused: [] } });
   });
 
   it.each([
@@ -165,7 +180,7 @@ describe('credentials', () => {
     await database.write((tx) => createUser(tx, { name: 'leaver', hash, admin: false, now: 1 }));
     const issue = async () => {
       const user = await findUser(database, 'leaver');
-      return (await tokens.access({ subject: user?.id ?? 0, generation: user?.generation ?? 0, access: [], refused: [] })).token;
+      return (await tokens.access({ subject: subjectOf(user?.id, user?.generation), access: [], refused: [] })).token;
     };
     const works = (token: string) => identify(`Bearer ${token}`).then(Boolean, () => false);
     for (const change of [
@@ -183,7 +198,7 @@ describe('credentials', () => {
   });
 
   it('of a token whose user is unknown here are refused', async () => {
-    const { token } = await tokens.access({ subject: 999_999, generation: 1, access: [], refused: [] });
+    const { token } = await tokens.access({ subject: subjectOf(999_999, 1), access: [], refused: [] });
     await expect(identify(`Bearer ${token}`)).rejects.toMatchObject({ code: 'unauthorized' });
   });
 });

@@ -1,124 +1,247 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { projectOf } from '@entrepot/oci';
-import { AppError, type MaybePromise, type Session } from '../platform/index.ts';
-import type { PasswordChecker } from './passwords.ts';
-import { type Action, actionsOf } from './roles.ts';
+import { LRUCache } from 'lru-cache';
+import { findProject, type Project } from '../catalog/index.ts';
+import { AppError, inRanges, type MaybePromise, parseRanges, type Session } from '../platform/index.ts';
+import { type Authenticator, anonymous, type Identity, type Proof, type RequestFacts, type Subject } from './identity.ts';
+import { type Action, PERMISSION_OF, type Permission } from './permissions.ts';
+import { pageOfSeen } from './project-list.ts';
+import { PUBLIC } from './roles.ts';
+import type { Rules } from './rules.ts';
 import type { Grant } from './scope.ts';
-import type { TokenIssuer } from './tokens.ts';
-import { findMembership, findUserById, pageOfSeenProjects, roleOf, type User } from './users.ts';
+import { type Ask, allows, mismatch, type Statement } from './statements.ts';
 
-/** Who makes a request. */
-export interface Identity {
-  /** undefined: anonymous. */
-  readonly user: User | undefined;
-  /** What a token narrows the user to; undefined where the user proved the password with this request. */
-  readonly token: { readonly access: readonly Grant[]; readonly refused: readonly Grant[] } | undefined;
-}
-
-/** `denied`: this identity may never; `challenge`: a token with the right scope could. */
+/** `denied`: this identity may never; `challenge`: another proof, or a token with the right scope, could. */
 export type Decision = 'allowed' | 'denied' | 'challenge';
 
-/** Projects read at once. */
-const PROJECTS = 200;
-const ANONYMOUS: Identity = { user: undefined, token: undefined };
+/** On what a permission is asked: the system, a project, or a repository by its full name. */
+export interface Resource {
+  readonly project?: string | undefined;
+  readonly repository?: string | undefined;
+}
+
+/** One rule and whether it applied. */
+export interface Step {
+  readonly rule: string;
+  readonly effect: 'allow' | 'deny';
+  readonly applies: boolean;
+  /** Why it did not apply, or what it did. */
+  readonly why: string;
+}
+
+export interface Explanation {
+  readonly allowed: boolean;
+  /** In one sentence. */
+  readonly reason: string;
+  readonly steps: readonly Step[];
+}
 
 export interface Access {
-  /** Identity of an `Authorization` header. Throws `unauthorized` for credentials that are wrong: those never turn into anonymous. */
-  identify(authorization: string | undefined): MaybePromise<Identity>;
+  /** Identity of a request. Throws `unauthorized` for a proof that is wrong: that never turns into anonymous. */
+  identify(facts: RequestFacts): MaybePromise<Identity>;
   /** May this identity do this to a repository of this name, whether or not it exists? */
   decide(identity: Identity, action: Action, repository: string): Promise<Decision>;
-  /** What a user, or anonymous, may do in a project, by role alone. Undefined: there is no such project. */
-  rights(user: User | undefined, project: string): Promise<ReadonlySet<Action> | undefined>;
-  /** Projects in which a user, or anonymous, may pull, by name after `last`. Costs nothing for those that are not seen. */
-  pullable(user: User | undefined, last: string): AsyncIterable<{ readonly id: number; readonly name: string }>;
-  /** Whether the user may make a project by pushing to it. */
-  mayCreateProject(user: User | undefined): boolean;
+  /** Does this identity hold a permission, whatever a token of the token service narrows it to? */
+  holds(identity: Identity, permission: Permission, resource: Resource): Promise<boolean>;
+  /** The same for a subject as such, rule by rule. */
+  explain(subject: Subject | undefined, permission: Permission, resource: Resource, client: string): Promise<Explanation>;
+  /** Projects after `last`, by name, in which an identity may pull something, and which repositories. Costs nothing for those that are not seen. */
+  pullable(identity: Identity, last: string): AsyncIterable<PullableProject>;
+  /** The same of one project; undefined where it may pull nothing there. */
+  pullableIn(identity: Identity, project: string): Promise<PullableProject | undefined>;
   /** May this identity list the catalogue (what it then sees is filtered)? */
   decideCatalog(identity: Identity): Decision;
-  /** Name under which an identity's deeds are recorded. */
-  actor(identity: Identity): string;
+}
+
+export interface PullableProject {
+  readonly id: number;
+  readonly name: string;
+  /** Whether one of its repositories, by full name, may be pulled. */
+  allows(repository: string): boolean;
 }
 
 interface Parts {
   readonly session: Session;
-  readonly passwords: PasswordChecker;
-  readonly tokens: TokenIssuer;
+  readonly rules: Rules;
+  /** In the order in which they are asked. */
+  readonly authenticators: readonly Authenticator[];
+  readonly now: () => number;
 }
 
-export function createAccess({ session, passwords, tokens }: Parts): Access {
-  async function bearer(token: string): Promise<Identity> {
-    const claims = await tokens.verifyAccess(token);
-    if (claims === undefined) throw new AppError('unauthorized', 'the token is not valid or has expired');
-    const { access, refused } = claims;
-    if (claims.subject === 0) return { user: undefined, token: { access, refused } };
-    const user = await findUserById(session, claims.subject);
-    if (!user || user.disabled || user.generation !== claims.generation) {
-      throw new AppError('unauthorized', 'the token is not valid or has expired');
+/** Projects read at once. */
+const PROJECTS = 200;
+/** What a push into a project that does not exist yet needs. */
+const PUSHES: ReadonlySet<Permission> = new Set(['repository:pull', 'repository:push']);
+/** What moves content, and so is bound to a project's networks, by which of its lists. */
+const WALLS: Partial<Record<Permission, 'pullNetworks' | 'pushNetworks'>> = {
+  'repository:pull': 'pullNetworks',
+  'repository:push': 'pushNetworks',
+  'artifact:delete': 'pushNetworks',
+  'tag:create': 'pushNetworks',
+  'tag:delete': 'pushNetworks',
+};
+
+export function createAccess({ session, rules, authenticators, now }: Parts): Access {
+  const networks = new LRUCache<string, ReturnType<typeof parseRanges>>({ max: 1000 });
+
+  function isOutside(project: Project | undefined, { permission, client }: Ask): boolean {
+    const wall = WALLS[permission];
+    const text = wall && project?.[wall];
+    if (text === undefined || text === '') return false;
+    let ranges = networks.get(text);
+    if (ranges === undefined) {
+      ranges = parseRanges(text);
+      networks.set(text, ranges);
     }
-    return { user, token: { access, refused } };
+    return !inRanges(ranges, client);
   }
 
-  async function basic(encoded: string): Promise<Identity> {
-    const text = Buffer.from(encoded, 'base64').toString('utf8');
-    const colon = text.indexOf(':');
-    const user = colon < 0 ? undefined : await passwords.check(text.slice(0, colon), text.slice(colon + 1));
-    if (!user) throw new AppError('unauthorized', 'user name or password is wrong');
-    return { user, token: undefined };
+  async function identify({ authorization, cookie, origin }: RequestFacts): Promise<Identity> {
+    const proof = authorization === undefined ? cookieProof(cookie) : proofOf(authorization);
+    if (proof === undefined) return anonymous(origin);
+    for (const authenticator of authenticators) {
+      const identity = await authenticator(proof, origin);
+      if (identity) return identity;
+    }
+    if (proof.scheme === 'cookie') return anonymous(origin);
+    throw new AppError('unauthorized', 'nobody is known by these credentials');
   }
 
-  async function rights(user: User | undefined, project: string): Promise<ReadonlySet<Action> | undefined> {
-    const membership = await findMembership(session, project, user?.id ?? 0);
-    return membership && rightsOf(user, membership);
+  /** Rules, project and question of one decision. */
+  async function look(subject: Subject | undefined, permission: Permission, { project: name, repository }: Resource, client: string) {
+    const [project, statements] = [
+      name === undefined ? undefined : await findProject(session, name),
+      subject ? await rules.of(subject, name) : [],
+    ];
+    const ask: Ask = { permission, project: name, repository, client, now: now() };
+    return { project, statements, ask };
   }
 
-  function rightsOf(user: User | undefined, membership: { public: number; role: string | null }): ReadonlySet<Action> {
-    return actionsOf(user?.admin ? 'admin' : user && roleOf(membership.role), membership.public === 1);
+  async function holds(identity: Identity, permission: Permission, resource: Resource): Promise<boolean> {
+    const { subject, limits, origin } = identity;
+    const { project, statements, ask } = await look(subject, permission, resource, origin.client);
+    return judge(project, statements, limits, ask);
   }
 
-  async function* pullable(user: User | undefined, last: string): AsyncGenerator<{ id: number; name: string }> {
+  function judge(
+    project: Project | undefined,
+    statements: readonly Statement[],
+    limits: readonly Statement[] | undefined,
+    ask: Ask,
+  ): boolean {
+    if (isOutside(project, ask)) return false;
+    const within = (asked: Ask) => allows(statements, asked) && (limits === undefined || allows(limits, asked));
+    if (within(ask)) return true;
+    // Who may make the project will administer it.
+    if (project === undefined && ask.project !== undefined && PUSHES.has(ask.permission)) {
+      if (within({ ...ask, permission: 'project:create', repository: undefined })) return true;
+    }
+    // What anybody may needs no right of one's own, but who is denied by name is denied here too.
+    return project?.public === true && PUBLIC.has(ask.permission) && !isDenied(statements, ask);
+  }
+
+  async function pullableIn(identity: Identity, name: string): Promise<PullableProject | undefined> {
+    const { subject, limits, origin } = identity;
+    const { project, statements, ask } = await look(subject, 'repository:pull', { project: name }, origin.client);
+    if (!project || isOutside(project, ask)) return undefined;
+    const ofPull = (statement: Statement) => statement.permissions.has('repository:pull');
+    if (!project.public && !statements.some((statement) => statement.effect === 'allow' && ofPull(statement))) return undefined;
+    return { id: project.id, name, allows: (repository) => judge(project, statements, limits, { ...ask, repository }) };
+  }
+
+  async function* pullable(identity: Identity, last: string): AsyncGenerator<PullableProject> {
+    const { subject } = identity;
+    const wide = subject
+      ? (await rules.of(subject, undefined)).some(({ effect, permissions }) => effect === 'allow' && permissions.has('repository:pull'))
+      : false;
     for (let after = last; ; ) {
-      const rows = await pageOfSeenProjects(session, { last: after, user, limit: PROJECTS });
-      for (const row of rows) if (rightsOf(user, row).has('pull')) yield { id: row.id, name: row.name };
-      const end = rows.at(-1);
-      if (end === undefined || rows.length < PROJECTS) return;
-      after = end.name;
+      const names = await pageOfSeen(session, identity, { last: after, wide, limit: PROJECTS });
+      for (const name of names) {
+        const project = await pullableIn(identity, name);
+        if (project) yield project;
+      }
+      const end = names.at(-1);
+      if (end === undefined || names.length < PROJECTS) return;
+      after = end;
       await nextTurn(); // many projects must not keep others waiting
     }
   }
 
   return {
-    identify(authorization) {
-      if (authorization === undefined) return ANONYMOUS;
-      const space = authorization.indexOf(' ');
-      const scheme = authorization.slice(0, space).toLowerCase();
-      const value = authorization.slice(space + 1).trim();
-      if (scheme === 'bearer') return bearer(value);
-      if (scheme === 'basic') return basic(value);
-      throw new AppError('unauthorized', 'the authorization scheme is neither Basic nor Bearer');
-    },
+    identify: (facts) => (facts.authorization === undefined && facts.cookie === undefined ? anonymous(facts.origin) : identify(facts)),
+    holds,
 
-    async decide({ user, token }, action, repository) {
-      const held = await rights(user, projectOf(repository));
-      const may = held === undefined ? user?.admin === true : held.has(action);
-      if (token === undefined) return may ? 'allowed' : user ? 'denied' : 'challenge';
-      const granted = token.access.some((grant) => covers(grant, action, repository));
-      if (granted && may) return 'allowed';
+    async decide(identity, action, repository) {
+      const permission = PERMISSION_OF[action];
+      const resource = { project: projectOf(repository), repository };
+      const { subject, token } = identity;
+      const may = await holds(identity, permission, resource);
+      if (token === undefined) return may ? 'allowed' : subject ? 'denied' : 'challenge';
+      if (may && token.access.some((grant) => covers(grant, action, repository))) return 'allowed';
       // Public content needs no scope at all, so a token for something else does not hide it.
-      if (action === 'pull' && held?.has('pull') && (await rights(undefined, projectOf(repository)))?.has('pull')) return 'allowed';
+      if (may && PUBLIC.has(permission) && (await findProject(session, resource.project))?.public) return 'allowed';
       return 'challenge';
     },
 
-    rights,
-    pullable,
-    mayCreateProject: (user) => user?.admin === true,
-
-    decideCatalog({ user, token }) {
-      if (token === undefined) return user ? 'allowed' : 'challenge';
-      return token.access.some((grant) => grant.type === 'registry' && grant.name === 'catalog') ? 'allowed' : 'challenge';
+    async explain(subject, permission, resource, client) {
+      const { project, statements, ask } = await look(subject, permission, resource, client);
+      const steps: Step[] = statements.map((statement) => {
+        const why = mismatch(statement, ask);
+        const did = statement.effect === 'allow' ? 'it allows this' : 'it denies this';
+        return { rule: statement.source, effect: statement.effect, applies: why === undefined, why: why ?? did };
+      });
+      if (project?.public) {
+        const open = PUBLIC.has(permission);
+        const why = open ? 'it allows this' : `it is not about ${permission}`;
+        steps.push({ rule: `project ${project.name} is public`, effect: 'allow', applies: open, why });
+      }
+      const outside = isOutside(project, ask);
+      if (outside) {
+        const why = `${client} is in none of the networks from which this may be done`;
+        steps.push({ rule: `networks of project ${project?.name}`, effect: 'deny', applies: true, why });
+      }
+      const allowed = judge(project, statements, undefined, ask);
+      return { allowed, reason: reasonOf(allowed, steps), steps };
     },
 
-    actor: ({ user }) => user?.name ?? 'anonymous',
+    pullable,
+    pullableIn,
+
+    decideCatalog({ subject, token }) {
+      if (token === undefined) return subject ? 'allowed' : 'challenge';
+      return token.access.some((grant) => grant.type === 'registry' && grant.name === 'catalog') ? 'allowed' : 'challenge';
+    },
   };
+}
+
+function isDenied(statements: readonly Statement[], ask: Ask): boolean {
+  return statements.some((statement) => statement.effect === 'deny' && mismatch(statement, ask) === undefined);
+}
+
+function reasonOf(allowed: boolean, steps: readonly Step[]): string {
+  const applied = steps.filter(({ applies }) => applies);
+  const denial = applied.find(({ effect }) => effect === 'deny');
+  if (!allowed && denial) return `denied by ${denial.rule}: ${denial.why}`;
+  const allowance = applied.find(({ effect }) => effect === 'allow');
+  if (allowed && allowance) return `allowed by ${allowance.rule}`;
+  return steps.length === 0 ? 'no rule binds this identity here' : 'no rule allows it';
+}
+
+function cookieProof(cookie: string | undefined): Proof | undefined {
+  return cookie === undefined ? undefined : { scheme: 'cookie', cookie };
+}
+
+/** Throws `unauthorized` for a header that is neither Basic nor Bearer. */
+function proofOf(authorization: string): Proof {
+  const space = authorization.indexOf(' ');
+  const scheme = authorization.slice(0, space).toLowerCase();
+  const value = authorization.slice(space + 1).trim();
+  if (scheme === 'bearer') return { scheme, token: value };
+  if (scheme !== 'basic') throw new AppError('unauthorized', 'the authorization scheme is neither Basic nor Bearer');
+  const text = Buffer.from(value, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  if (colon < 0) throw new AppError('unauthorized', 'user name or password is wrong');
+  return { scheme, name: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
 function covers(grant: Grant, action: Action, repository: string): boolean {

@@ -1,4 +1,7 @@
-export { type Access, createAccess, type Decision, type Identity } from './access.ts';
+export { type Access, createAccess, type Decision, type Explanation, type PullableProject, type Resource } from './access.ts';
+export { assign, setMember } from './assignments.ts';
+export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
+export type { Identity, RequestFacts } from './identity.ts';
 export {
   createPasswordChecker,
   hashPassword,
@@ -7,17 +10,13 @@ export {
   PASSWORD_MIN_LENGTH,
   randomPassword,
 } from './passwords.ts';
-export { type Action, isRole, ROLES, type Role } from './roles.ts';
+export { type Action, isPermission, PERMISSIONS, type Permission } from './permissions.ts';
+export { projectRoutes } from './project-routes.ts';
+export { ensureProject } from './projects.ts';
+export { isProjectRole, ROLES, type Role } from './roles.ts';
+export { createRules } from './rules.ts';
 export { accessMigrations } from './schema.ts';
 export type { Grant } from './scope.ts';
 export { createTokenHandler, type TokenHandler } from './token-service.ts';
 export { createTokenIssuer, type TokenIssuer } from './tokens.ts';
-export {
-  createUser,
-  isUserName,
-  setDisabled,
-  setMember,
-  setPassword,
-  type User,
-  userCount,
-} from './users.ts';
+export { createUser, isUserName, setDisabled, setPassword, type User, userCount } from './users.ts';

@@ -46,7 +46,7 @@ afterEach(() => store.remove());
 
 describe('a password', () => {
   it('is right or wrong', async () => {
-    expect(await passwords.check('ann', PASSWORD)).toMatchObject({ name: 'ann', admin: false });
+    expect(await passwords.check('ann', PASSWORD)).toMatchObject({ name: 'ann', disabled: false });
     for (const wrong of ['', 'wrong', `${PASSWORD} `, PASSWORD.toUpperCase(), `${PASSWORD}\0`]) {
       expect(await passwords.check('ann', wrong)).toBeUndefined();
     }

@@ -1,32 +1,55 @@
-/** What can be done to a repository. */
-export type Action = 'pull' | 'push' | 'delete';
+import { ALL_PERMISSIONS, PERMISSIONS, type Permission } from './permissions.ts';
 
-/** The role table: all that a member of a project may do. */
+interface RoleKind {
+  /** Where it can be given. */
+  readonly level: 'system' | 'project';
+  readonly description: string;
+  readonly permissions: readonly Permission[];
+}
+
+const LIMITED_GUEST = ['project:read', 'repository:list', 'repository:pull', 'artifact:read', 'tag:list'] as const;
+const GUEST = [...LIMITED_GUEST, 'member:read', 'robot:read'] as const;
+const DEVELOPER = [...GUEST, 'repository:push', 'repository:update', 'tag:create'] as const;
+const MAINTAINER = [...DEVELOPER, 'repository:delete', 'artifact:delete', 'tag:delete', 'webhook:read'] as const;
+const PROJECT_ADMIN = ALL_PERMISSIONS.filter((permission) => PERMISSIONS[permission] !== 'system');
+
+/** Reads everything but what images hold, and changes nothing. */
+const AUDITOR = ALL_PERMISSIONS.filter((permission) => /:(?:read|list)$/.test(permission));
+
+/** The role table: the built-in roles, with Harbor's meaning where Harbor has them. Secrets are write-only, so none holds the right to see one. */
 export const ROLES = {
-  guest: ['pull'],
-  developer: ['pull', 'push'],
-  maintainer: ['pull', 'push', 'delete'],
-  admin: ['pull', 'push', 'delete'],
-} as const satisfies Record<string, readonly Action[]>;
+  'system-admin': { level: 'system', description: 'may do everything everywhere', permissions: ALL_PERMISSIONS },
+  auditor: {
+    level: 'system',
+    description: 'sees settings, members and records everywhere, but no image and no secret',
+    permissions: AUDITOR,
+  },
+  'project-creator': { level: 'system', description: 'makes projects and administers those', permissions: ['project:create'] },
+  'limited-guest': { level: 'project', description: 'pulls images, sees no member', permissions: LIMITED_GUEST },
+  guest: { level: 'project', description: 'pulls images and sees who else may', permissions: GUEST },
+  developer: { level: 'project', description: 'pulls and pushes', permissions: DEVELOPER },
+  maintainer: { level: 'project', description: 'pulls, pushes and deletes', permissions: MAINTAINER },
+  admin: { level: 'project', description: 'administers the project', permissions: PROJECT_ADMIN },
+} as const satisfies Record<string, RoleKind>;
 
 export type Role = keyof typeof ROLES;
 
-const NOTHING: ReadonlySet<Action> = new Set();
-const PULL: ReadonlySet<Action> = new Set(['pull']);
-const BY_ROLE = new Map<Role, ReadonlySet<Action>>(Object.entries(ROLES).map(([role, actions]) => [role as Role, new Set(actions)]));
-
-/** What a member of a role, or one without any, may do in a project. */
-export function actionsOf(role: Role | undefined, isPublic: boolean): ReadonlySet<Action> {
-  const held = role === undefined ? NOTHING : (BY_ROLE.get(role) ?? NOTHING);
-  return isPublic && !held.has('pull') ? PULL : held; // every role that may do anything may pull
-}
+/** What anybody, logged in or not, may do in a public project. */
+export const PUBLIC: ReadonlySet<Permission> = new Set(LIMITED_GUEST);
 
 export function isRole(text: string): text is Role {
   return Object.hasOwn(ROLES, text);
 }
 
-export function isAction(text: string): text is Action {
-  return text === 'pull' || text === 'push' || text === 'delete';
+export function isProjectRole(text: string): text is Role {
+  return isRole(text) && ROLES[text].level === 'project';
 }
 
-export const ALL_ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
+const BY_ROLE = new Map<string, ReadonlySet<Permission>>(
+  Object.entries(ROLES).map(([name, { permissions }]) => [name, new Set<Permission>(permissions)]),
+);
+
+/** What a built-in role may do; undefined for a name that is none. */
+export function permissionsOfRole(name: string): ReadonlySet<Permission> | undefined {
+  return BY_ROLE.get(name);
+}

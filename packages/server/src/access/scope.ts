@@ -1,5 +1,5 @@
 import { isRepositoryName } from '@entrepot/oci';
-import { type Action, ALL_ACTIONS, isAction } from './roles.ts';
+import { type Action, ALL_ACTIONS, isAction } from './permissions.ts';
 
 /** One grant in a token: what on which repository. `*` as name stands for all repositories that the subject may pull. */
 export interface Grant {

@@ -1,20 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
-import { AppError, describeRequest, readBody, type Session } from '../platform/index.ts';
+import { AppError, type AuditOrigin, describeRequest, type RequestOrigin, readBody, type Session } from '../platform/index.ts';
 import type { Access } from './access.ts';
-import type { PasswordChecker } from './passwords.ts';
-import { type Action, ALL_ACTIONS } from './roles.ts';
+import { type Identity, identityOf } from './identity.ts';
+import { isAction, PERMISSION_OF } from './permissions.ts';
 import { type Grant, parseScopes } from './scope.ts';
-import type { TokenIssuer } from './tokens.ts';
-import { findUserById, type User } from './users.ts';
+import { findSubject } from './subjects.ts';
+import type { TokenIssuer, TokenSubject } from './tokens.ts';
 
 const MAX_FORM_BYTES = 64 * 1024;
 
 interface Parts {
   readonly session: Session;
   readonly access: Access;
-  readonly passwords: PasswordChecker;
   readonly tokens: TokenIssuer;
+  readonly origin: RequestOrigin;
 }
 
 export type TokenHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
@@ -23,12 +23,12 @@ export type TokenHandler = (request: IncomingMessage, response: ServerResponse) 
  * `GET /token` (distribution's token specification) and `POST /token` (its OAuth 2.0 form). A token carries exactly the
  * intersection of what was asked and what is held; anonymous callers get the same for public projects.
  */
-export function createTokenHandler({ session, access, passwords, tokens }: Parts): TokenHandler {
-  async function intersect(user: User | undefined, asked: readonly Grant[]): Promise<{ access: Grant[]; refused: Grant[] }> {
+export function createTokenHandler({ session, access, tokens, origin }: Parts): TokenHandler {
+  async function intersect(identity: Identity, asked: readonly Grant[]): Promise<{ access: Grant[]; refused: Grant[] }> {
     const granted: Grant[] = [];
     const refused: Grant[] = [];
     for (const grant of asked) {
-      const given = await permitted(user, grant);
+      const given = await permitted(identity, grant);
       if (given.length > 0) granted.push({ ...grant, actions: given });
       const withheld = grant.actions.filter((action) => !given.includes(action));
       if (withheld.length > 0) refused.push({ ...grant, actions: withheld });
@@ -36,23 +36,28 @@ export function createTokenHandler({ session, access, passwords, tokens }: Parts
     return { access: granted, refused };
   }
 
-  async function permitted(user: User | undefined, grant: Grant): Promise<readonly string[]> {
-    if (grant.type === 'registry') return user ? grant.actions : [];
+  async function permitted(identity: Identity, grant: Grant): Promise<readonly string[]> {
+    if (grant.type === 'registry') return identity.subject ? grant.actions : [];
     if (grant.name === '*') return grant.actions; // narrowed to what is held at each use
-    const held = (await access.rights(user, projectOf(grant.name))) ?? new Set<Action>(access.mayCreateProject(user) ? ALL_ACTIONS : []);
-    return grant.actions.filter((action) => held.has(action as Action));
+    const given: string[] = [];
+    const resource = { project: projectOf(grant.name), repository: grant.name };
+    for (const action of grant.actions) {
+      if (isAction(action) && (await access.holds(identity, PERMISSION_OF[action], resource))) given.push(action);
+    }
+    return given;
   }
 
-  async function answer(response: ServerResponse, user: User | undefined, scopes: readonly string[], withRefresh: boolean): Promise<void> {
-    describeRequest(response, 'token', user?.name ?? 'anonymous');
-    const grants = await intersect(user, parseScopes(scopes));
-    const issued = await tokens.access({ subject: user?.id ?? 0, generation: user?.generation ?? 0, ...grants });
+  async function answer(response: ServerResponse, identity: Identity, scopes: readonly string[], withRefresh: boolean): Promise<void> {
+    describeRequest(response, 'token', identity.actor.name);
+    const grants = await intersect(identity, parseScopes(scopes));
+    const subject = subjectOf(identity);
+    const issued = await tokens.access({ subject, ...grants });
     const body = JSON.stringify({
       token: issued.token,
       access_token: issued.token,
       expires_in: issued.lifetime,
       issued_at: new Date(issued.issuedAt * 1000).toISOString(),
-      ...(withRefresh && user ? { refresh_token: await tokens.refresh(user.id, user.generation) } : {}),
+      ...(withRefresh && subject ? { refresh_token: await tokens.refresh(subject) } : {}),
     });
     response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), 'Cache-Control': 'no-store' });
     response.end(body);
@@ -61,8 +66,8 @@ export function createTokenHandler({ session, access, passwords, tokens }: Parts
   async function get(request: IncomingMessage, response: ServerResponse, parameters: URLSearchParams): Promise<void> {
     const { authorization } = request.headers;
     if (authorization !== undefined && !/^basic /i.test(authorization)) throw new AppError('unauthorized', 'the token service takes Basic');
-    const { user } = await access.identify(authorization);
-    await answer(response, user, parameters.getAll('scope'), parameters.get('offline_token') === 'true');
+    const identity = await access.identify({ authorization, cookie: undefined, origin: origin.auditOrigin(request, response) });
+    await answer(response, identity, parameters.getAll('scope'), parameters.get('offline_token') === 'true');
   }
 
   async function post(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -70,21 +75,21 @@ export function createTokenHandler({ session, access, passwords, tokens }: Parts
       throw new AppError('bad_request', 'POST /token takes application/x-www-form-urlencoded');
     }
     const form = new URLSearchParams((await readBody(request, response, { limit: MAX_FORM_BYTES, tooLarge })).toString());
-    const user = await userOfGrant(form);
-    await answer(response, user, form.getAll('scope'), form.get('access_type') === 'offline');
+    const identity = await identityOfGrant(form, origin.auditOrigin(request, response));
+    await answer(response, identity, form.getAll('scope'), form.get('access_type') === 'offline');
   }
 
-  async function userOfGrant(form: URLSearchParams): Promise<User> {
+  async function identityOfGrant(form: URLSearchParams, from: AuditOrigin): Promise<Identity> {
     switch (form.get('grant_type')) {
       case 'password': {
-        const user = await passwords.check(form.get('username') ?? '', form.get('password') ?? '');
-        if (user) return user;
-        throw new AppError('unauthorized', 'user name or password is wrong');
+        const proof = `${form.get('username') ?? ''}:${form.get('password') ?? ''}`;
+        const authorization = `Basic ${Buffer.from(proof).toString('base64')}`;
+        return await access.identify({ authorization, cookie: undefined, origin: from });
       }
       case 'refresh_token': {
-        const claims = await tokens.verifyRefresh(form.get('refresh_token') ?? '');
-        const user = claims && (await findUserById(session, claims.subject));
-        if (user && !user.disabled && user.generation === claims.generation) return user;
+        const subject = await tokens.verifyRefresh(form.get('refresh_token') ?? '');
+        const known = subject && (await findSubject(session, subject));
+        if (known) return identityOf(known.subject, { kind: 'refresh-token', id: subject.credential }, from, { limits: known.limits });
         throw new AppError('unauthorized', 'the refresh token is not valid or has expired');
       }
       default:
@@ -102,6 +107,12 @@ export function createTokenHandler({ session, access, passwords, tokens }: Parts
     }
     throw new AppError('method_not_allowed', 'the token service takes GET and POST', { headers: { Allow: 'GET, POST' } });
   };
+}
+
+function subjectOf({ subject, actor }: Identity): TokenSubject | undefined {
+  if (!subject) return undefined;
+  const { kind, id, generation } = subject;
+  return { kind, id, generation, credential: actor.credential?.id ?? null };
 }
 
 function tooLarge(): AppError {

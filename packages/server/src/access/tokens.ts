@@ -5,10 +5,8 @@ import type { Grant } from './scope.ts';
 
 /** Whom and what a token speaks for. */
 export interface TokenClaims {
-  /** User id; 0 for anonymous. */
-  readonly subject: number;
-  /** The user's generation when the token was issued. */
-  readonly generation: number;
+  /** undefined: anonymous. */
+  readonly subject: TokenSubject | undefined;
   readonly access: readonly Grant[];
   /** Scopes that were asked for and not given: asking again is of no use. */
   readonly refused: readonly Grant[];
@@ -16,12 +14,21 @@ export interface TokenClaims {
   readonly expires: number;
 }
 
+/** Whom a token speaks for, as things were when it was issued. */
+export interface TokenSubject {
+  readonly kind: 'user' | 'robot';
+  readonly id: number;
+  readonly generation: number;
+  /** The credential that the token came from, where it can be revoked by itself. */
+  readonly credential: string | null;
+}
+
 export interface TokenIssuer {
   access(claims: Omit<TokenClaims, 'expires'>): Promise<{ token: string; issuedAt: number; lifetime: number }>;
-  refresh(subject: number, generation: number): Promise<string>;
+  refresh(subject: TokenSubject): Promise<string>;
   /** Claims of a valid access token, or undefined. Remembers what it verified. */
   verifyAccess(token: string): TokenClaims | undefined | Promise<TokenClaims | undefined>;
-  verifyRefresh(token: string): Promise<{ subject: number; generation: number } | undefined>;
+  verifyRefresh(token: string): Promise<TokenSubject | undefined>;
 }
 
 const ISSUER = 'entrepot';
@@ -77,9 +84,10 @@ export function createTokenIssuer({ key, clock, accessSeconds, refreshSeconds }:
   async function verifyNew(token: string): Promise<TokenClaims | undefined> {
     const payload = await verify('access', token);
     if (payload === undefined) return undefined;
+    const subject = subjectOf(payload);
+    if (subject === undefined && payload.sub !== ANONYMOUS) return undefined;
     const claims: TokenClaims = {
-      subject: Number(payload.sub),
-      generation: payload.gen as number,
+      subject,
       access: payload.access as Grant[],
       refused: (payload.refused as Grant[] | undefined) ?? [],
       expires: payload.exp as number,
@@ -89,12 +97,12 @@ export function createTokenIssuer({ key, clock, accessSeconds, refreshSeconds }:
   }
 
   return {
-    async access({ subject, generation, access, refused }) {
+    async access({ subject, access, refused }) {
       const issuedAt = seconds();
-      const claims = { sub: String(subject), gen: generation, access, ...(refused.length > 0 ? { refused } : {}) };
+      const claims = { ...subjectClaims(subject), access, ...(refused.length > 0 ? { refused } : {}) };
       return { token: await sign('access', claims, issuedAt, accessSeconds), issuedAt, lifetime: accessSeconds };
     },
-    refresh: (subject, generation) => sign('refresh', { sub: String(subject), gen: generation }, seconds(), refreshSeconds),
+    refresh: (subject) => sign('refresh', subjectClaims(subject), seconds(), refreshSeconds),
     verifyAccess(token) {
       const known = verified.get(token);
       if (known === undefined) return verifyNew(token);
@@ -102,7 +110,24 @@ export function createTokenIssuer({ key, clock, accessSeconds, refreshSeconds }:
     },
     async verifyRefresh(token) {
       const payload = await verify('refresh', token);
-      return payload && { subject: Number(payload.sub), generation: payload.gen as number };
+      return payload && subjectOf(payload);
     },
   };
+}
+
+/** Subject of what is issued to nobody in particular. */
+const ANONYMOUS = 'anonymous';
+const SUBJECT = /^(user|robot):([0-9]{1,15})$/;
+
+function subjectClaims(subject: TokenSubject | undefined): Record<string, unknown> {
+  if (subject === undefined) return { sub: ANONYMOUS };
+  const { kind, id, generation, credential } = subject;
+  return { sub: `${kind}:${id}`, gen: generation, ...(credential === null ? {} : { cred: credential }) };
+}
+
+function subjectOf(payload: Record<string, unknown>): TokenSubject | undefined {
+  const [, kind, id] = SUBJECT.exec(String(payload.sub)) ?? [];
+  if (kind === undefined) return undefined;
+  const credential = typeof payload.cred === 'string' ? payload.cred : null;
+  return { kind: kind as TokenSubject['kind'], id: Number(id), generation: payload.gen as number, credential };
 }

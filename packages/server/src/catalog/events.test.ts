@@ -19,7 +19,7 @@ beforeEach(async () => {
   database = await store.open();
   repositoryId = await database.write(async (tx) => {
     await createProject(tx, { name: 'demo', public: false, by: 'ann', now: 1 });
-    return (await ensureRepository(tx, 'demo/app', { by: 'ann', now: 1, mayCreateProject: false })).id;
+    return (await ensureRepository(tx, 'demo/app', 1)).id;
   });
 });
 afterEach(() => store.remove());

@@ -13,11 +13,16 @@ export {
   subjectWithPrefix,
 } from './manifests.ts';
 export {
+  changeProject,
   createProject,
+  deleteProject,
+  type Environment,
   ensureRepository,
   findProject,
   findRepository,
+  type NewProject,
   type Project,
+  type ProjectSettings,
   pageOfRepositories,
   type Repository,
   setProjectVisibility,

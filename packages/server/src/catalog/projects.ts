@@ -8,32 +8,89 @@ export interface Repository {
   readonly projectId: number;
 }
 
+export type Environment = 'development' | 'test' | 'production';
+
 export interface Project {
   readonly id: number;
   readonly name: string;
   readonly public: boolean;
+  readonly description: string;
+  readonly environment: Environment;
+  /** CIDR ranges, by comma, from which may be pulled; empty: from anywhere. */
+  readonly pullNetworks: string;
+  /** The same for what changes content. */
+  readonly pushNetworks: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly version: number;
 }
 
 const query = queriesOf<CatalogTables>('catalog');
+const PROJECT = [
+  'id',
+  'name',
+  'public',
+  'description',
+  'environment',
+  'pull_networks as pullNetworks',
+  'push_networks as pushNetworks',
+  'created_at as createdAt',
+  'created_by as createdBy',
+  'version',
+] as const;
 
 const repositoryByName = query<{ name: string }>()('repositoryByName', (db, p) =>
   db.selectFrom('repository').select(['id', 'name', 'project_id as projectId']).where('name', '=', p('name')),
 );
 const projectByName = query<{ name: string }>()('projectByName', (db, p) =>
-  db.selectFrom('project').select(['id', 'name', 'public']).where('name', '=', p('name')),
+  db.selectFrom('project').select(PROJECT).where('name', '=', p('name')),
 );
-const insertProject = query<{ name: string; public: number; now: number; by: string }>()('insertProject', (db, p) =>
-  db
-    .insertInto('project')
-    .values({ name: p('name'), public: p('public'), created_at: p('now'), created_by: p('by') })
-    .onConflict((conflict) => conflict.column('name').doNothing()),
+const insertProject = query<{ name: string; public: number; now: number; by: string; description: string; environment: string }>()(
+  'insertProject',
+  (db, p) =>
+    db
+      .insertInto('project')
+      .values({
+        name: p('name'),
+        public: p('public'),
+        created_at: p('now'),
+        created_by: p('by'),
+        description: p('description'),
+        environment: p('environment'),
+        pull_networks: '',
+        push_networks: '',
+        version: 1,
+      })
+      .onConflict((conflict) => conflict.column('name').doNothing()),
 );
 const updateVisibility = query<{ name: string; public: number }>()('updateVisibility', (db, p) =>
   db
     .updateTable('project')
-    .set({ public: p('public') })
+    .set((eb) => ({ public: p('public'), version: eb('version', '+', 1) }))
     .where('name', '=', p('name')),
 );
+const updateProject = query<{
+  id: number;
+  public: number;
+  description: string;
+  environment: string;
+  pullNetworks: string;
+  pushNetworks: string;
+}>()('updateProject', (db, p) =>
+  db
+    .updateTable('project')
+    .set((eb) => ({
+      public: p('public'),
+      description: p('description'),
+      environment: p('environment'),
+      pull_networks: p('pullNetworks'),
+      push_networks: p('pushNetworks'),
+      version: eb('version', '+', 1),
+    }))
+    .where('id', '=', p('id')),
+);
+const deleteProjectRow = query<{ id: number }>()('deleteProject', (db, p) => db.deleteFrom('project').where('id', '=', p('id')));
 const insertRepository = query<{ projectId: number; name: string; now: number }>()('insertRepository', (db, p) =>
   db
     .insertInto('repository')
@@ -56,13 +113,36 @@ export function findRepository(session: Session, name: string): MaybePromise<Rep
 
 export async function findProject(session: Session, name: string): Promise<Project | undefined> {
   const row = await session.first(projectByName, { name });
-  return row && { id: row.id, name: row.name, public: row.public === 1 };
+  return row && toProject(row);
+}
+
+type ProjectRow = Omit<Project, 'public' | 'environment'> & { public: number; environment: string };
+
+/** A row read again from memory is the same object: it becomes a project once. */
+const PROJECTS = new WeakMap<ProjectRow, Project>();
+
+function toProject(row: ProjectRow): Project {
+  let project = PROJECTS.get(row);
+  if (project === undefined) {
+    project = { ...row, public: row.public === 1, environment: row.environment as Environment };
+    PROJECTS.set(row, project);
+  }
+  return project;
+}
+
+export interface NewProject {
+  readonly name: string;
+  readonly public: boolean;
+  readonly description?: string;
+  readonly environment?: Environment;
+  readonly by: string;
+  readonly now: number;
 }
 
 /** Makes a project; false if there is one of that name. */
-export async function createProject(tx: Session, project: { name: string; public: boolean; by: string; now: number }): Promise<boolean> {
-  const { name, by, now } = project;
-  return (await tx.run(insertProject, { name, public: project.public ? 1 : 0, now, by })) === 1;
+export async function createProject(tx: Session, project: NewProject): Promise<boolean> {
+  const { name, by, now, description = '', environment = 'development' } = project;
+  return (await tx.run(insertProject, { name, public: project.public ? 1 : 0, now, by, description, environment })) === 1;
 }
 
 /** Makes a project readable without login, or not; false if there is none of that name. */
@@ -70,15 +150,29 @@ export async function setProjectVisibility(tx: Session, name: string, isPublic: 
   return (await tx.run(updateVisibility, { name, public: isPublic ? 1 : 0 })) === 1;
 }
 
-/** The repository of a name, made if need be; so is its project where `mayCreateProject` says so, as a private one. */
-export async function ensureRepository(
-  tx: Session,
-  name: string,
-  { by, now, mayCreateProject }: { by: string; now: number; mayCreateProject: boolean },
-): Promise<Repository> {
+export type ProjectSettings = Pick<Project, 'public' | 'description' | 'environment' | 'pullNetworks' | 'pushNetworks'>;
+
+/** Changes the settings of a project and gives it as it is now. */
+export async function changeProject(tx: Session, project: Project, change: Partial<ProjectSettings>): Promise<Project> {
+  const { id, name } = project;
+  const { description, environment, pullNetworks, pushNetworks, public: isPublic } = { ...project, ...change };
+  await tx.run(updateProject, { id, public: isPublic ? 1 : 0, description, environment, pullNetworks, pushNetworks });
+  const changed = await findProject(tx, name);
+  if (!changed) throw new Error('a project vanished in its own transaction');
+  return changed;
+}
+
+/** Deletes a project. Throws `conflict` while it has repositories. */
+export async function deleteProject(tx: Session, { id, name }: Project): Promise<void> {
+  const [repository] = await pageOfRepositories(tx, id, '', 1);
+  if (repository !== undefined) throw new AppError('conflict', `project ${name} still has repositories, such as ${repository}`);
+  await tx.run(deleteProjectRow, { id });
+}
+
+/** The repository of a name, made if need be; its project must exist. */
+export async function ensureRepository(tx: Session, name: string, now: number): Promise<Repository> {
   const found = await tx.first(repositoryByName, { name });
   if (found) return found;
-  if (mayCreateProject) await tx.run(insertProject, { name: projectOf(name), public: 0, now, by });
   const project = await tx.first(projectByName, { name: projectOf(name) });
   if (!project) throw new AppError('name_unknown', `project ${projectOf(name)} does not exist`);
   await tx.run(insertRepository, { projectId: project.id, name, now });

@@ -3,7 +3,21 @@ import type { Migration } from '../platform/index.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
 export interface CatalogTables {
-  project: { id: Generated<number>; name: string; public: number; created_at: number; created_by: string };
+  project: {
+    id: Generated<number>;
+    name: string;
+    public: number;
+    created_at: number;
+    created_by: string;
+    description: string;
+    /** `development`, `test` or `production`. */
+    environment: string;
+    /** CIDR ranges from which may be pulled and pushed, by comma; empty: from anywhere. */
+    pull_networks: string;
+    push_networks: string;
+    /** Rises with every change of the row. */
+    version: number;
+  };
   repository: { id: Generated<number>; project_id: number; name: string; created_at: number };
   /** Which blobs a repository may show: the only thing that makes a blob visible (invariant 4). */
   repository_blob: { repository_id: number; digest: string; size: number; created_at: number };
@@ -143,5 +157,15 @@ export const catalogMigrations: readonly Migration[] = [
   {
     name: '0002-ended-uploads',
     up: ({ db }) => [db.schema.createTable('ended_upload').addColumn('id', 'text', (c) => c.primaryKey())],
+  },
+  {
+    name: '0003-project-settings',
+    up: ({ db }) => [
+      db.schema.alterTable('project').addColumn('description', 'text', (c) => c.notNull().defaultTo('')),
+      db.schema.alterTable('project').addColumn('environment', 'text', (c) => c.notNull().defaultTo('development')),
+      db.schema.alterTable('project').addColumn('pull_networks', 'text', (c) => c.notNull().defaultTo('')),
+      db.schema.alterTable('project').addColumn('push_networks', 'text', (c) => c.notNull().defaultTo('')),
+      db.schema.alterTable('project').addColumn('version', 'integer', (c) => c.notNull().defaultTo(1)),
+    ],
   },
 ];

@@ -30,3 +30,10 @@ export function parseRanges(list: string): AddressRange[] {
 export function contains([network, bits]: AddressRange, address: Address): boolean {
   return address.kind() === network.kind() && address.match(network, bits);
 }
+
+/** Whether an address, as a socket names it, lies in one of the ranges; false for what is no address. */
+export function inRanges(ranges: readonly AddressRange[], address: string): boolean {
+  if (!ipaddr.isValid(address)) return false;
+  const parsed = ipaddr.process(address);
+  return ranges.some((range) => contains(range, parsed));
+}

@@ -1,4 +1,15 @@
+export { type AddressRange, inRanges, parseRanges } from './address-ranges.ts';
 export { endTogether } from './answers.ts';
+export {
+  AUDIT_GENESIS,
+  type AuditActor,
+  type AuditEntry,
+  type AuditOrigin,
+  type AuditResource,
+  audit,
+  auditHash,
+  auditMigrations,
+} from './audit.ts';
 export { brokenOff, chunksOf, contentLength, hasBody, readBody, skipBody, wantBody } from './body.ts';
 export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfId } from './clock.ts';
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
@@ -16,6 +27,8 @@ export {
   type Value,
 } from './database/index.ts';
 export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
+export { compileGlob, type Glob } from './globs.ts';
+export { findReplay, idempotencyMigrations, type Replay, type RequestKey, requestKey, saveReplay } from './idempotency.ts';
 export {
   cancelJob,
   createJobRunner,
@@ -45,5 +58,21 @@ export {
   pruneOutbox,
 } from './outbox.ts';
 export { createRequestOrigin, type RequestOrigin } from './requests.ts';
+export {
+  type Answer,
+  type Caller,
+  type Changed,
+  cursorOf,
+  listOf,
+  listQuery,
+  PAGE_DEFAULT,
+  PAGE_MAX,
+  type RestCall,
+  type Route,
+  readCursor,
+  requireMatch,
+  routesFor,
+} from './rest.ts';
+export { createSeal, type Seal } from './seal.ts';
 export { openSecrets, type Secrets } from './secrets.ts';
 export { countSent, describeRequest, logRequest, requestIdOf } from './trace.ts';

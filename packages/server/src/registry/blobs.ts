@@ -141,12 +141,14 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
     throw new AppError('unavailable', 'the blob cannot be read at the moment');
   }
 
-  async function remove({ response, name, reference: digest }: Call): Promise<void> {
+  async function remove(call: Call): Promise<void> {
+    const { response, name, reference: digest } = call;
     if (!parseDigest(digest)) throw new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest');
     await database.write(async (tx) => {
       const repository = await findRepository(tx, name);
       if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
       await unlinkBlob(tx, repository.id, digest);
+      await call.record(tx, { resource: { type: 'blob', digest } });
     });
     answer(response, 202);
   }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Identity } from '../access/index.ts';
-import { AppError, ERRORS, endTogether, toAppError } from '../platform/index.ts';
+import { AppError, type AuditResource, ERRORS, endTogether, type Session, toAppError } from '../platform/index.ts';
 
 /** One request to the distribution API, after its path was read and its caller allowed. */
 export interface Call {
@@ -14,6 +14,16 @@ export interface Call {
   readonly identity: Identity;
   /** Name under which the change is recorded. */
   readonly actor: string;
+  /** Writes the audit record of the route's change, in the transaction of that. */
+  record(tx: Session, change: Recorded): Promise<void>;
+}
+
+export interface Recorded {
+  /** Where the change is another than the route's own. */
+  readonly action?: string;
+  readonly resource: AuditResource;
+  readonly before?: unknown;
+  readonly after?: unknown;
 }
 
 /** What is sent is of the type that is said, whatever a browser thinks of its bytes. */

@@ -1,6 +1,6 @@
 import { isRepositoryName, isTag, projectOf } from '@entrepot/oci';
-import type { Identity } from '../access/index.ts';
-import { findProject, findRepository, pageOfRepositories, pageOfTags } from '../catalog/index.ts';
+import type { Identity, PullableProject } from '../access/index.ts';
+import { findRepository, pageOfRepositories, pageOfTags } from '../catalog/index.ts';
 import { AppError } from '../platform/index.ts';
 import { answerJson, type Call, nextLink, pageSize } from './http.ts';
 import type { RegistryParts } from './parts.ts';
@@ -26,32 +26,43 @@ export function createTagsHandler({ database }: RegistryParts): (call: Call) => 
 /** distribution's `_catalog`: repositories in byte order, only those the caller may pull. */
 export function createCatalogHandler({ database, access }: RegistryParts): (call: Call) => Promise<void> {
   /** The first `most` after `last`, project by project in the order of their names: what others hold is never looked at. */
-  async function visible(user: Identity['user'], last: string, most: number): Promise<string[]> {
+  async function visible(identity: Identity, last: string, most: number): Promise<string[]> {
     const found: string[] = [];
-    const take = async (projectId: number) => {
-      const names = await pageOfRepositories(database, projectId, last, most);
+    const take = async (project: PullableProject) => {
+      const names = await pageIn(project, last, most);
       const inOrder = (names[0] ?? '') > (found.at(-1) ?? '');
       found.push(...names);
       if (!inOrder) found.sort();
       found.splice(most);
     };
-    const project = projectOf(last);
-    for (const name of beginningsOf(project)) {
-      const own = (await access.rights(user, name))?.has('pull') ? await findProject(database, name) : undefined;
-      if (own) await take(own.id);
+    for (const name of beginningsOf(projectOf(last))) {
+      const own = await access.pullableIn(identity, name);
+      if (own) await take(own);
     }
-    for await (const { id, name } of access.pullable(user, project)) {
-      if (found.length === most && name > (found.at(-1) ?? '')) break;
-      await take(id);
+    for await (const project of access.pullable(identity, projectOf(last))) {
+      if (found.length === most && project.name > (found.at(-1) ?? '')) break;
+      await take(project);
     }
     return found;
+  }
+
+  /** Names of one project's repositories, those left out that may not be pulled. */
+  async function pageIn({ id, allows }: PullableProject, last: string, most: number): Promise<string[]> {
+    const names: string[] = [];
+    for (let after = last; ; ) {
+      const page = await pageOfRepositories(database, id, after, most);
+      names.push(...page.filter(allows));
+      const end = page.at(-1);
+      if (names.length >= most || end === undefined || page.length < most) return names.slice(0, most);
+      after = end;
+    }
   }
 
   return async ({ response, query, identity }) => {
     const n = pageSize(query, PAGE);
     const last = query.get('last') ?? '';
     if (last !== '' && !isRepositoryName(last)) throw new AppError('pagination_invalid', 'last must be a repository name');
-    const found = n === 0 ? [] : await visible(identity.user, last, n + 1);
+    const found = n === 0 ? [] : await visible(identity, last, n + 1);
     const repositories = found.slice(0, n);
     const more = found.length > n ? nextLink('/v2/_catalog', { n: String(n), last: repositories.at(-1) }) : [];
     answerJson(response, 200, { repositories }, more);

@@ -3,7 +3,6 @@ import { LRUCache } from 'lru-cache';
 import {
   deleteManifest,
   deleteTag,
-  ensureRepository,
   findManifest,
   findManifestByTag,
   findRepository,
@@ -16,6 +15,7 @@ import { AppError, endTogether, readBody, type Session } from '../platform/index
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag, warning } from './http.ts';
 import type { RegistryParts } from './parts.ts';
 import { fallbackIndex } from './referrers.ts';
+import { createRepositoryMaker } from './repositories.ts';
 
 const CACHE_BYTES = 24 << 20;
 const TEXT_BYTES = 16 * 1024;
@@ -36,7 +36,9 @@ export interface ManifestHandlers {
 }
 
 /** end-3, end-7 and end-9 of distribution-spec. */
-export function createManifestHandlers({ database, access, clock, options }: RegistryParts): ManifestHandlers {
+export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
+  const { database, clock, options } = parts;
+  const repositories = createRepositoryMaker(parts);
   // Bytes and headers of stored manifests never change under an id, and ids are never used again.
   const rendered = new LRUCache<number, Rendered>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => 2 * bytes.length + 600 });
 
@@ -83,7 +85,7 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
   const tooLarge = () => new AppError('manifest_too_large', `a manifest may have at most ${options.manifestMaxBytes} bytes`);
 
   async function put(call: Call): Promise<void> {
-    const { request, response, name, reference, identity, actor } = call;
+    const { request, response, name, reference, actor } = call;
     const wanted = reference.includes(':') ? parseDigest(reference) : undefined;
     if (!wanted && reference.includes(':')) throw new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest');
     const tags = wanted ? [...new Set(call.query.getAll('tag'))] : [reference];
@@ -96,12 +98,14 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
     const manifest = parse(bytes, request.headers['content-type']);
 
     const now = clock.now();
+    const makeRepository = await repositories.prepare(call);
     await database.write(async (tx) => {
-      const mayCreateProject = access.mayCreateProject(identity.user);
-      const repository = await ensureRepository(tx, name, { by: actor, now, mayCreateProject });
+      const repository = await makeRepository(tx);
       if (!wanted) await requireTagState(tx, repository.id, call);
       const sparse = { children: options.sparseIndexes, blobs: options.sparseImages };
       await putManifest(tx, { repositoryId: repository.id, digest, bytes, manifest, tags, sparse, by: actor, now });
+      const resource = { type: 'artifact', ...(wanted ? {} : { tag: reference }), digest };
+      await call.record(tx, { resource, after: { mediaType: manifest.mediaType, size: bytes.length, tags } });
     });
 
     const headers = ['Location', `/v2/${name}/manifests/${digest}`, 'Docker-Content-Digest', digest, 'ETag', `"${digest}"`];
@@ -120,9 +124,14 @@ export function createManifestHandlers({ database, access, clock, options }: Reg
       const repository = await findRepository(tx, name);
       if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
       const now = clock.now();
-      if (reference.includes(':')) return await deleteManifest(tx, repository.id, reference, actor, now);
+      const { digest } = found;
+      if (reference.includes(':')) {
+        await deleteManifest(tx, repository.id, reference, actor, now);
+        return await call.record(tx, { resource: { type: 'artifact', digest } });
+      }
       await requireTagState(tx, repository.id, call);
       await deleteTag(tx, { repositoryId: repository.id, name: reference, by: actor, now });
+      await call.record(tx, { action: 'tag.delete', resource: { type: 'tag', tag: reference }, before: { digest } });
     });
     answer(call.response, 202);
   }

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { projectOf } from '@entrepot/oci';
 import type { Action, Identity } from '../access/index.ts';
-import { AppError, describeRequest, type Observe, requestIdOf, skipBody } from '../platform/index.ts';
+import { AppError, audit, describeRequest, type Observe, requestIdOf, type Session, skipBody } from '../platform/index.ts';
 import { createBlobHandlers } from './blobs.ts';
-import { answerError, answerJson, type Call } from './http.ts';
+import { answerError, answerJson, type Call, type Recorded } from './http.ts';
 import { createCatalogHandler, createTagsHandler } from './listing.ts';
 import { createManifestHandlers } from './manifests.ts';
 import type { RegistryParts } from './parts.ts';
@@ -13,12 +14,25 @@ import { createUploadHandlers } from './uploads.ts';
 /** What a caller must be allowed to do; `login` asks for any valid credentials. */
 export type Permission = Action | 'catalog' | 'login';
 
-export interface Route {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
+interface Common {
   readonly resource: Resource;
   readonly permission: Permission;
   handle(call: Call): Promise<void>;
 }
+
+interface ReadRoute extends Common {
+  readonly method: 'GET' | 'HEAD';
+}
+
+interface ChangeRoute extends Common {
+  readonly method: 'POST' | 'PATCH' | 'PUT' | 'DELETE';
+  /** Name of the audit record in the transaction of the change, or why nothing changes that anybody could see. */
+  readonly audit: string | { readonly none: string };
+}
+
+export type Route = ReadRoute | ChangeRoute;
+
+const STAGED = { none: 'what an upload session holds counts for nothing before it becomes a blob' };
 
 /** The distribution API as a table: a route that is not here does not exist, and none is without a permission. */
 function routesOf(parts: RegistryParts): readonly Route[] {
@@ -35,16 +49,16 @@ function routesOf(parts: RegistryParts): readonly Route[] {
     { method: 'GET', resource: 'catalog', permission: 'catalog', handle: catalog },
     { method: 'GET', resource: 'manifest', permission: 'pull', handle: manifests.get },
     { method: 'HEAD', resource: 'manifest', permission: 'pull', handle: manifests.get },
-    { method: 'PUT', resource: 'manifest', permission: 'push', handle: manifests.put },
-    { method: 'DELETE', resource: 'manifest', permission: 'delete', handle: manifests.remove },
+    { method: 'PUT', resource: 'manifest', permission: 'push', audit: 'artifact.push', handle: manifests.put },
+    { method: 'DELETE', resource: 'manifest', permission: 'delete', audit: 'artifact.delete', handle: manifests.remove },
     { method: 'GET', resource: 'blob', permission: 'pull', handle: blobs.get },
     { method: 'HEAD', resource: 'blob', permission: 'pull', handle: blobs.get },
-    { method: 'DELETE', resource: 'blob', permission: 'delete', handle: blobs.remove },
-    { method: 'POST', resource: 'uploads', permission: 'push', handle: uploads.begin },
-    { method: 'PATCH', resource: 'upload', permission: 'push', handle: uploads.append },
-    { method: 'PUT', resource: 'upload', permission: 'push', handle: uploads.finish },
+    { method: 'DELETE', resource: 'blob', permission: 'delete', audit: 'blob.delete', handle: blobs.remove },
+    { method: 'POST', resource: 'uploads', permission: 'push', audit: 'blob.push', handle: uploads.begin },
+    { method: 'PATCH', resource: 'upload', permission: 'push', audit: STAGED, handle: uploads.append },
+    { method: 'PUT', resource: 'upload', permission: 'push', audit: 'blob.push', handle: uploads.finish },
     { method: 'GET', resource: 'upload', permission: 'push', handle: uploads.status },
-    { method: 'DELETE', resource: 'upload', permission: 'push', handle: uploads.cancel },
+    { method: 'DELETE', resource: 'upload', permission: 'push', audit: STAGED, handle: uploads.cancel },
     { method: 'GET', resource: 'tags', permission: 'pull', handle: tags },
     { method: 'GET', resource: 'referrers', permission: 'pull', handle: referrers },
   ];
@@ -58,7 +72,7 @@ const SERVICE = 'entrepot';
 
 /** Answers everything under /v2. Never rejects. */
 export function createRegistry(parts: RegistryParts): RegistryHandler {
-  const { access, metrics, log, origin } = parts;
+  const { access, metrics, log, clock, origin } = parts;
   const routes = new Map<string, Route & { readonly observe: Observe }>();
   const methods = new Map<Resource, string[]>();
   for (const route of routesOf(parts)) {
@@ -73,17 +87,30 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     route: Route,
     query: URLSearchParams,
   ): Promise<void> {
-    const identity = await identify(request, target, route);
-    const actor = access.actor(identity);
-    describeRequest(response, target.resource, actor);
+    const identity = await identify(request, response, target, route);
+    const { actor } = identity;
+    describeRequest(response, target.resource, actor.name);
     await authorize(request, target, route, identity);
     const { name, reference } = target;
-    await route.handle({ request, response, name, reference, query, identity, actor });
+    await route.handle({ request, response, name, reference, query, identity, actor: actor.name, record });
+
+    async function record(tx: Session, { action, resource, ...change }: Recorded): Promise<void> {
+      const named = action ?? ('audit' in route && typeof route.audit === 'string' ? route.audit : undefined);
+      if (named === undefined) throw new Error(`${route.method} ${route.resource} changes something and names no audit record`);
+      const where = { project: projectOf(name), ...(resource.type === 'project' ? {} : { repository: name }) };
+      const { origin: from } = identity;
+      await audit(tx, { actor, origin: from, action: named, resource: { ...where, ...resource }, outcome: 'success', ...change }, clock);
+    }
   }
 
-  async function identify(request: IncomingMessage, target: Target, route: Route): Promise<Identity> {
+  async function identify(request: IncomingMessage, response: ServerResponse, target: Target, route: Route): Promise<Identity> {
     try {
-      return await access.identify(request.headers.authorization);
+      // A cookie says nothing here: what a browser sends by itself must not move images.
+      return await access.identify({
+        authorization: request.headers.authorization,
+        cookie: undefined,
+        origin: origin.auditOrigin(request, response),
+      });
     } catch (error) {
       if (error instanceof AppError && error.code === 'unauthorized')
         throw challenge(request, scopeOf(target, route), error, 'invalid_token');
@@ -94,7 +121,7 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
   async function authorize(request: IncomingMessage, target: Target, route: Route, identity: Identity): Promise<void> {
     const { permission } = route;
     if (permission === 'login') {
-      if (identity.user || identity.token) return;
+      if (identity.subject || identity.token) return;
       throw challenge(request, undefined, new AppError('unauthorized', 'authentication required'));
     }
     const decision = permission === 'catalog' ? access.decideCatalog(identity) : await access.decide(identity, permission, target.name);

@@ -156,5 +156,6 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
 }
 
 function ownerOf({ identity }: Call): string {
-  return `user:${identity.user?.id ?? 0}`;
+  const { subject } = identity;
+  return subject ? `${subject.kind}:${subject.id}` : 'anonymous';
 }

@@ -2,12 +2,13 @@ import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { ensureRepository, findBlob, linkBlob, type UploadSession } from '../catalog/index.ts';
+import { findBlob, linkBlob, type UploadSession } from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, type StreamHash } from '../content/index.ts';
 import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
 import { createMountFinder } from './mounts.ts';
 import type { RegistryParts } from './parts.ts';
+import { createRepositoryMaker } from './repositories.ts';
 import { createUploadSessions } from './upload-sessions.ts';
 
 /** Sessions whose running hash is kept; the others are hashed again at their end. */
@@ -41,7 +42,8 @@ export interface UploadHandlers {
 
 /** end-4, 5, 6, 11, 13 and 14 of distribution-spec. */
 export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
-  const { database, blobs, access, slabs, hashThreads, clock, metrics, options } = parts;
+  const { database, blobs, slabs, hashThreads, clock, metrics, options } = parts;
+  const repositories = createRepositoryMaker(parts);
   const sessions = createUploadSessions(parts);
   const findMount = createMountFinder(parts);
   const hashes = new LRUCache<string, RunningHash>({
@@ -313,12 +315,14 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     size: number,
     { source, session }: { source?: number; session?: string | undefined },
   ): Promise<boolean> {
-    const { name, actor, identity } = call;
+    const { name } = call;
+    const makeRepository = await repositories.prepare(call);
     const linked = await database.write(async (tx) => {
       if (source !== undefined && !(await findBlob(tx, source, digest))) return false;
       const now = clock.now();
-      const repository = await ensureRepository(tx, name, { by: actor, now, mayCreateProject: access.mayCreateProject(identity.user) });
+      const repository = await makeRepository(tx);
       await linkBlob(tx, repository.id, { digest, size }, now);
+      await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
       if (session !== undefined) await sessions.end(tx, session);
       return true;
     });

@@ -1,0 +1,34 @@
+import { AppError, type Session } from '../platform/index.ts';
+import { type Authenticator, anonymous, identityOf } from './identity.ts';
+import type { PasswordChecker } from './passwords.ts';
+import { findSubject } from './subjects.ts';
+import type { TokenIssuer } from './tokens.ts';
+
+/** Name and password of a user. Takes every Basic proof, so it stands behind all others that do. */
+export function passwordAuthenticator(passwords: PasswordChecker): Authenticator {
+  return async (proof, origin) => {
+    if (proof.scheme !== 'basic') return undefined;
+    const user = await passwords.check(proof.name, proof.password);
+    if (!user) throw new AppError('unauthorized', 'user name or password is wrong');
+    return identityOf({ kind: 'user', ...user }, { kind: 'password', id: null }, origin);
+  };
+}
+
+/** Tokens of the token service. Takes every Bearer proof, so it stands behind all others that do. */
+export function tokenAuthenticator(session: Session, tokens: TokenIssuer): Authenticator {
+  return async (proof, origin) => {
+    if (proof.scheme !== 'bearer') return undefined;
+    const claims = await tokens.verifyAccess(proof.token);
+    if (claims === undefined) throw invalid();
+    const { access, refused, subject } = claims;
+    const token = { access, refused };
+    if (subject === undefined) return { ...anonymous(origin), token };
+    const known = await findSubject(session, subject);
+    if (!known) throw invalid();
+    return identityOf(known.subject, { kind: 'token', id: subject.credential }, origin, { token, limits: known.limits });
+  };
+}
+
+function invalid(): AppError {
+  return new AppError('unauthorized', 'the token is not valid or has expired');
+}

@@ -1,0 +1,17 @@
+import { createProject, findProject } from '../catalog/index.ts';
+import type { Session } from '../platform/index.ts';
+import { assign } from './assignments.ts';
+import type { Identity } from './identity.ts';
+
+/**
+ * Makes a project where there is none, as a private one that its maker administers; does nothing where there is one. The
+ * caller has checked that the identity may make projects.
+ */
+export async function ensureProject(tx: Session, name: string, identity: Identity, now: number): Promise<boolean> {
+  const by = identity.actor.name;
+  if (!(await createProject(tx, { name, public: false, by, now }))) return false;
+  const project = await findProject(tx, name);
+  if (!project) throw new Error('a project vanished in its own transaction');
+  if (identity.subject) await assign(tx, { subject: identity.subject, role: 'admin', projectId: project.id, by, now });
+  return true;
+}

@@ -1,0 +1,1 @@
+export { type ApiHandler, type ApiParts, createApi } from './api.ts';

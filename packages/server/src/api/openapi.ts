@@ -1,0 +1,55 @@
+import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger';
+import Type from 'typebox';
+import type { Route } from '../platform/index.ts';
+
+const PROBLEM = Type.Object({
+  type: Type.String(),
+  title: Type.String(),
+  status: Type.Integer(),
+  code: Type.String({ description: 'stable; programs decide by this' }),
+  detail: Type.String(),
+  requestId: Type.Optional(Type.String()),
+  errors: Type.Optional(Type.Array(Type.Object({ at: Type.String(), message: Type.String() }))),
+});
+
+/** What the OpenAPI document says of the API as a whole. */
+export function describeApi(): FastifyDynamicSwaggerOptions {
+  return {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Entrepot management API', version: '1', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+      components: {
+        securitySchemes: {
+          basic: { type: 'http', scheme: 'basic', description: 'user and password, or an access key as password' },
+          bearer: { type: 'http', scheme: 'bearer', description: 'an access key' },
+          session: { type: 'apiKey', in: 'cookie', name: 'entrepot_session', description: 'the console' },
+        },
+      },
+      security: [{ basic: [] }, { bearer: [] }, { session: [] }],
+    },
+  };
+}
+
+/** A route as Fastify and the document take it. */
+export function schemaOf(route: Route) {
+  const { summary, description, tag, permission, params, query, body, answer, method, path } = route;
+  const status = route.status ?? (answer === undefined ? 204 : 200);
+  const words = path
+    .split('/')
+    .filter((part) => part !== '')
+    .map((part) => part.replace(':', 'by-'));
+  return {
+    operationId: [method.toLowerCase(), ...words].join('-'),
+    summary,
+    description: [description, `Needs: ${permission}.`].filter(Boolean).join(' '),
+    tags: [tag],
+    ...(permission === 'public' ? { security: [] } : {}),
+    ...(params ? { params } : {}),
+    ...(query ? { querystring: query } : {}),
+    ...(body ? { body } : {}),
+    response: {
+      [status]: answer ? { description: 'done', ...answer } : { description: 'done', type: 'null' },
+      default: { description: 'a problem (RFC 9457)', content: { 'application/problem+json': { schema: PROBLEM } } },
+    },
+  };
+}

@@ -1,0 +1,38 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { finished } from 'node:stream/promises';
+import type { Access } from './access/index.ts';
+import type { Clock, Config, Database, Log, RequestOrigin, Route, Secrets } from './platform/index.ts';
+
+export interface ManagementParts {
+  readonly database: Database;
+  readonly access: Access;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly origin: RequestOrigin;
+  readonly secrets: Secrets;
+  readonly config: Config;
+}
+
+/** All route tables of the management API. */
+export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
+  const { projectRoutes } = await import('./access/index.ts');
+  return [...projectRoutes(parts)];
+}
+
+/** Answers everything under `/api`. What it stands on is loaded when it is first asked: a registry that only moves images stays small. */
+export function createManagement(parts: ManagementParts): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  let loading: Promise<(request: IncomingMessage, response: ServerResponse) => void> | undefined;
+
+  async function load(): Promise<(request: IncomingMessage, response: ServerResponse) => void> {
+    const { createApi } = await import('./api/index.ts');
+    const { handle } = await createApi(parts, await managementRoutes(parts));
+    return handle;
+  }
+
+  return async (request, response) => {
+    loading ??= load();
+    const handle = await loading;
+    handle(request, response);
+    await finished(response).catch(() => undefined); // who goes away is told nothing
+  };
+}
