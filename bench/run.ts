@@ -32,6 +32,7 @@ if (options.help || !Number.isSafeInteger(rounds) || rounds < 1) {
   console.log(USAGE);
   process.exit(options.help ? 0 : 2);
 }
+process.setMaxListeners(100); // each server that is started has folders to remove at the end
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1)); // what was started ends with us
 
 function start(side: Side): Promise<Server> {

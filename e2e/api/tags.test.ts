@@ -112,6 +112,7 @@ describe('tags', () => {
     expect(await pointsAt('seen')).toBe(404);
     await put('seen', first.bytes);
     const refused = await put('seen', second.bytes, { 'If-Match': second.etag });
+    expect((await put('seen', second.bytes, { 'If-Match': `W/${first.etag}` })).status).toBe(412); // compared strongly
     expect([refused.status, errorOf(refused).code]).toEqual([412, 'DENIED']);
     expect((await client.request('DELETE', url('seen'), { headers: { 'If-Match': second.etag } })).status).toBe(412);
     expect(await pointsAt('seen')).toBe(first.digest);

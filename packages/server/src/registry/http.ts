@@ -67,10 +67,13 @@ export function answerError(request: IncomingMessage, response: ServerResponse, 
   return error;
 }
 
-/** Whether an `If-Match` or `If-None-Match` names this entity tag (RFC 9110 section 13.1). */
-export function namesEtag(header: string, etag: string): boolean {
+/**
+ * Whether a header names this entity tag: a weak one counts in `If-None-Match`, and never in `If-Match` (RFC 9110 sections
+ * 13.1.1 and 13.1.2).
+ */
+export function namesEtag(header: string, etag: string, comparison: 'weak' | 'strong' = 'weak'): boolean {
   return header.split(',').some((part) => {
-    const given = part.trim().replace(/^W\//, '');
+    const given = comparison === 'weak' ? part.trim().replace(/^W\//, '') : part.trim();
     return given === '*' || given === etag;
   });
 }

@@ -168,9 +168,10 @@ async function requireTagState(tx: Session, repositoryId: number, { request, ref
     return bytes && digestOf(bytes);
   };
   const current = (await findTag(tx, repositoryId, reference)) ?? (await generated());
-  const holds = (header: string) => current !== undefined && namesEtag(header, `"${current}"`);
-  if (ifMatch !== undefined && !holds(ifMatch)) throw new AppError('precondition_failed', 'the tag is not what If-Match says');
-  if (ifNoneMatch !== undefined && holds(ifNoneMatch)) throw new AppError('precondition_failed', 'the tag is what If-None-Match excludes');
+  const holds = (header: string, comparison: 'weak' | 'strong') => current !== undefined && namesEtag(header, `"${current}"`, comparison);
+  if (ifMatch !== undefined && !holds(ifMatch, 'strong')) throw new AppError('precondition_failed', 'the tag is not what If-Match says');
+  if (ifNoneMatch !== undefined && holds(ifNoneMatch, 'weak'))
+    throw new AppError('precondition_failed', 'the tag is what If-None-Match excludes');
 }
 
 function parse(bytes: Uint8Array, contentType: string | undefined) {
