@@ -15,14 +15,20 @@ export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfI
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
 export { lockData } from './data-lock.ts';
 export {
+  BEFORE_ALL,
+  beyond,
+  containing,
   type Database,
+  holdsText,
   type MaybePromise,
   type Migration,
+  type Order,
   openSqlite,
   QUERIES,
   type Query,
   queriesOf,
   type Session,
+  sortOf,
   sqliteCompiler,
   type Value,
 } from './database/index.ts';
@@ -67,6 +73,7 @@ export {
   listQuery,
   PAGE_DEFAULT,
   PAGE_MAX,
+  pageOf,
   type RestCall,
   type Route,
   readCursor,

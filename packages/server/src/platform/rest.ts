@@ -167,6 +167,17 @@ export function readCursor<K extends readonly (string | number)[]>(text: string,
   return key as unknown as K;
 }
 
+/** A page from rows of which one more was read than it holds, and where the next page begins. */
+export function pageOf<T>(
+  rows: readonly T[],
+  limit: number,
+  keyOf: (last: T) => readonly (string | number)[],
+): { readonly items: readonly T[]; readonly next: string | undefined } {
+  const items = rows.slice(0, limit);
+  const last = items.at(-1);
+  return { items, next: rows.length > limit && last !== undefined ? cursorOf(...keyOf(last)) : undefined };
+}
+
 /** Refuses a change where `If-Match` names another state than the one there is (RFC 9110 section 13.1.1). */
 export function requireMatch(call: { readonly headers: RestCall<undefined, undefined, undefined, Caller>['headers'] }, etag: string): void {
   const { 'if-match': given } = call.headers;
