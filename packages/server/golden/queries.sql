@@ -4,10 +4,20 @@ select "role_assignment"."role", "role_assignment"."permissions", "role_assignme
 select count(*) as "count" from "user";
 -- access.deleteAssignmentsOfProject
 delete from "role_assignment" where "project_id" = ?;
+-- access.deleteExpiredSessions
+delete from "session" where "expires_at" <= ?;
+-- access.deleteOldestSessions
+delete from "session" where "user_id" = ? and "id" not in (select "newest"."id" from "session" as "newest" where "newest"."user_id" = ? order by "newest"."id" desc limit ?);
 -- access.deleteProjectRole
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "project_id" = ? and "pattern" is null;
+-- access.deleteSession
+delete from "session" where "id" = ? and "user_id" = ?;
+-- access.deleteSessionsOf
+delete from "session" where "user_id" = ?;
 -- access.insertAssignment
 insert into "role_assignment" ("subject_kind", "subject_id", "role", "permissions", "project_id", "pattern", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- access.insertSession
+insert into "session" ("hash", "user_id", "generation", "provider", "created_at", "last_seen_at", "expires_at", "client", "user_agent") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- access.insertUser
 insert into "user" ("name", "password_hash", "disabled", "generation", "created_at", "email", "full_name", "version") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
 -- access.memberOf
@@ -18,8 +28,14 @@ update "access_state" set "version" = "version" + ? where "id" = ?;
 select "project"."name" from "project" where "project"."name" > ? and (? = ? or "project"."public" = ? or exists (select "own"."id" from "role_assignment" as "own" where "own"."project_id" = "project"."id" and "own"."subject_kind" = ? and "own"."subject_id" = ?) or exists (select "shared"."id" from "role_assignment" as "shared" inner join "group_member" on "group_member"."group_id" = "shared"."subject_id" where "shared"."project_id" = "project"."id" and "shared"."subject_kind" = ? and "group_member"."user_id" = ? and ? = ?)) order by "project"."name" asc limit ?;
 -- access.seenProjectsDescending
 select "project"."name" from "project" where "project"."name" < ? and (? = ? or "project"."public" = ? or exists (select "own"."id" from "role_assignment" as "own" where "own"."project_id" = "project"."id" and "own"."subject_kind" = ? and "own"."subject_id" = ?) or exists (select "shared"."id" from "role_assignment" as "shared" inner join "group_member" on "group_member"."group_id" = "shared"."subject_id" where "shared"."project_id" = "project"."id" and "shared"."subject_kind" = ? and "group_member"."user_id" = ? and ? = ?)) order by "project"."name" desc limit ?;
+-- access.sessionByHash
+select "session"."id", "session"."generation", "session"."last_seen_at" as "lastSeenAt", "session"."expires_at" as "expiresAt", "user"."id" as "userId", "user"."name" as "userName", "user"."disabled", "user"."generation" as "userGeneration" from "session" inner join "user" on "user"."id" = "session"."user_id" where "session"."hash" = ?;
+-- access.sessionsOf
+select "session"."id", "session"."provider", "session"."created_at" as "createdAt", "session"."last_seen_at" as "lastSeenAt", "session"."expires_at" as "expiresAt", "session"."client", "session"."user_agent" as "userAgent" from "session" inner join "user" on "user"."id" = "session"."user_id" and "user"."generation" = "session"."generation" and "user"."disabled" = ? where "session"."user_id" = ? and "session"."expires_at" > ? and "session"."last_seen_at" > ? order by "session"."id" desc;
 -- access.stateVersion
 select "version" from "access_state" where "id" = ?;
+-- access.touchSession
+update "session" set "last_seen_at" = ? where "id" = ? and "last_seen_at" <= ?;
 -- access.updateDisabled
 update "user" set "disabled" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "name" = ?;
 -- access.updatePassword

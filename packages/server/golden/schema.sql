@@ -159,6 +159,22 @@ create table "access_state" (
 );
 INSERT INTO access_state (id, version) VALUES (1, 1);
 
+-- 0001-sessions
+create table "session" (
+  "id" integer primary key autoincrement,
+  "hash" text not null unique,
+  "user_id" integer not null references "user" ("id"),
+  "generation" integer not null,
+  "provider" text not null,
+  "created_at" bigint not null,
+  "last_seen_at" bigint not null,
+  "expires_at" bigint not null,
+  "client" text not null,
+  "user_agent" text not null
+);
+create index "session_user" on "session" ("user_id", "id");
+create index "session_expiry" on "session" ("expires_at");
+
 -- 0001-jobs
 create table "job" (
   "id" integer primary key autoincrement,

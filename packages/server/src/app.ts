@@ -7,9 +7,11 @@ import {
   createAccess,
   createPasswordChecker,
   createRules,
+  createSessions,
   createTokenHandler,
   createTokenIssuer,
   passwordAuthenticator,
+  sessionMigrations,
   tokenAuthenticator,
 } from './access/index.ts';
 import { catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
@@ -81,6 +83,7 @@ interface Role {
 export const migrations = [
   ...catalogMigrations,
   ...accessMigrations,
+  ...sessionMigrations,
   ...jobMigrations,
   ...outboxMigrations,
   ...auditMigrations,
@@ -116,10 +119,16 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     accessSeconds: config.tokenSeconds,
     refreshSeconds: config.refreshTokenDays * 86_400,
   });
+  const sessions = createSessions({
+    database,
+    now: () => clock.now(),
+    idleMinutes: config.sessionIdleMinutes,
+    maxHours: config.sessionHours,
+  });
   const access = createAccess({
     session: database,
     rules: createRules(database),
-    authenticators: [passwordAuthenticator(passwords), tokenAuthenticator(database, tokens)],
+    authenticators: [passwordAuthenticator(passwords), tokenAuthenticator(database, tokens), sessions.authenticate],
     now: () => clock.now(),
   });
   const slabs = new SlabPool(SLABS);
@@ -153,7 +162,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     jobs: () => jobCounts(database),
     outboxBacklog: () => outboxBacklog(database),
   });
-  const management = createManagement({ database, access, clock, log, origin, secrets, config });
+  const management = createManagement({ database, access, sessions, clock, log, origin, secrets, config });
   let draining = false;
   let running = 0;
   const operations = createOperations({

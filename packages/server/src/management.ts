@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
-import type { Access } from './access/index.ts';
+import type { Access, Sessions } from './access/index.ts';
 import type { Clock, Config, Database, Log, RequestOrigin, Route, Secrets } from './platform/index.ts';
 
 export interface ManagementParts {
   readonly database: Database;
   readonly access: Access;
+  readonly sessions: Sessions;
   readonly clock: Clock;
   readonly log: Log;
   readonly origin: RequestOrigin;

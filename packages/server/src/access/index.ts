@@ -17,6 +17,15 @@ export { isProjectRole, ROLES, type Role } from './roles.ts';
 export { createRules } from './rules.ts';
 export { accessMigrations } from './schema.ts';
 export type { Grant } from './scope.ts';
+export {
+  createSessions,
+  endSession,
+  endSessions,
+  type NewSession,
+  type Sessions,
+  type SessionView,
+  sessionMigrations,
+} from './sessions.ts';
 export { createTokenHandler, type TokenHandler } from './token-service.ts';
 export { createTokenIssuer, type TokenIssuer } from './tokens.ts';
 export { createUser, isUserName, setDisabled, setPassword, type User, userCount } from './users.ts';

@@ -70,6 +70,13 @@ export const ConfigSchema = Type.Object({
   }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
+  sessionIdleMinutes: Type.Integer({
+    minimum: 5,
+    maximum: 10_080,
+    default: 60,
+    description: 'a session of the console that nobody used for so long ends',
+  }),
+  sessionHours: Type.Integer({ minimum: 1, maximum: 8760, default: 24, description: 'a session of the console ends so long after login' }),
   outboundAllow: Type.String({
     default: '',
     description:
