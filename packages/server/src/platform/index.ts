@@ -13,6 +13,7 @@ export {
 export { brokenOff, chunksOf, contentLength, hasBody, readBody, skipBody, wantBody } from './body.ts';
 export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfId } from './clock.ts';
 export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
+export type { ConnectTarget } from './connection.ts';
 export { lockData } from './data-lock.ts';
 export {
   BEFORE_ALL,
@@ -52,7 +53,8 @@ export { type Listener, listen } from './listener.ts';
 export { createLog, type Log } from './log.ts';
 export { createMetrics, type Metrics, type Observe } from './metrics.ts';
 export { createOperations } from './operations.ts';
-export { createOutbound, type Outbound, OutboundError, type OutboundRequest, type OutboundResponse } from './outbound.ts';
+export { createOutbound, type Outbound, type OutboundRequest, type OutboundResponse } from './outbound.ts';
+export { OutboundError } from './outbound-checks.ts';
 export {
   append,
   type NewEvent,

@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, connect, type Server as NetServer } from 'node:net';
@@ -8,24 +7,14 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createOutbound, type Outbound, OutboundError } from './outbound.ts';
+import { createOutbound, type Outbound } from './outbound.ts';
+import { OutboundError } from './outbound-checks.ts';
+import { HAS_OPENSSL, makeCertificate } from './testing-certificates.ts';
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
-
-const HAS_OPENSSL = process.env.ENTREPOT_REQUIRE_CLIENTS === '1' || canRun('openssl');
-if (!HAS_OPENSSL) console.log('skipped: outgoing calls trust the authorities of the file (needs openssl)');
-
-function canRun(program: string): boolean {
-  try {
-    execFileSync(program, ['version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 interface Peer {
   readonly port: number;
@@ -329,16 +318,12 @@ describe('outgoing calls', () => {
   it.runIf(HAS_OPENSSL)('trust the authorities of the file besides the usual ones, and check the name', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'entrepot-tls-'));
     closing.push(() => rmSync(folder, { recursive: true }));
-    const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
-    const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=own'];
-    execFileSync('openssl', [...words, '-addext', 'subjectAltName=DNS:good.test', '-keyout', key, '-out', certificate], {
-      stdio: 'ignore',
-    });
-    const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(certificate) }, hello);
+    const { key, certificate, certificateFile } = makeCertificate(folder, 'DNS:good.test');
+    const server = createTlsServer({ key, cert: certificate }, hello);
     const port = await open(server, '127.0.0.1', 0);
     const names = { 'good.test': ['127.0.0.1'], 'other.test': ['127.0.0.1'] };
     expect(await failureOf(outbound({ names }).request(`https://good.test:${port}/`))).toBe('unreachable');
-    const trusting = outbound({ names, caFile: certificate });
+    const trusting = outbound({ names, caFile: certificateFile });
     expect(Buffer.from(await (await trusting.request(`https://good.test:${port}/`)).bytes()).toString()).toBe('hello');
     expect(await failureOf(trusting.request(`https://other.test:${port}/`))).toBe('unreachable');
   });

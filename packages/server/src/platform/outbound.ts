@@ -1,24 +1,12 @@
-import { promises as dns, type LookupAddress } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
-import { isIP, type LookupFunction } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 import type { Dispatcher } from 'undici';
-import { type Destinations, parseDestinations } from './destinations.ts';
-
-/** Why a call failed; the message never holds anything that the other side sent. */
-export type OutboundFailure = 'blocked' | 'invalid' | 'redirect' | 'timeout' | 'too_large' | 'unreachable';
-
-export class OutboundError extends Error {
-  override name = 'OutboundError';
-  readonly failure: OutboundFailure;
-
-  constructor(failure: OutboundFailure, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.failure = failure;
-  }
-}
+import { type ConnectTarget, openConnection } from './connection.ts';
+import { parseDestinations } from './destinations.ts';
+import { checkedLookup, OutboundError, type Resolve, requireAllowed, resolveAll } from './outbound-checks.ts';
 
 export interface OutboundRequest {
   readonly method?: Dispatcher.HttpMethod;
@@ -51,6 +39,8 @@ export interface OutboundResponse {
 /** The only way out: every call to another server goes through here (invariant 8). */
 export interface Outbound {
   request(url: string, options?: OutboundRequest): Promise<OutboundResponse>;
+  /** A connection for a protocol that is not HTTP; never through the proxy. Rejects with an OutboundError. */
+  connect(target: ConnectTarget): Promise<Socket>;
   close(): Promise<void>;
 }
 
@@ -60,8 +50,7 @@ interface Options {
   readonly outboundProxy: string;
   /** PEM file of authorities trusted besides the usual ones; empty: none. */
   readonly outboundCaFile: string;
-  /** All addresses of a name. */
-  readonly resolve?: (host: string) => Promise<readonly LookupAddress[]>;
+  readonly resolve?: Resolve;
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -136,7 +125,11 @@ export function createOutbound({ outboundAllow, outboundProxy, outboundCaFile, r
     }
   }
 
-  return { request, close: async () => (await made)?.close() };
+  return {
+    request,
+    connect: (target) => openConnection(target, { destinations, resolve, ca }),
+    close: async () => (await made)?.close(),
+  };
 }
 
 function answerOf({ statusCode, headers, body }: Dispatcher.ResponseData, url: URL, maxBytes: number): OutboundResponse {
@@ -174,38 +167,6 @@ function parseTarget(address: string, base?: URL): URL {
     throw new OutboundError('blocked', 'an address with a user name or password is not called');
   url.hash = '';
   return url;
-}
-
-async function resolveAll(host: string): Promise<LookupAddress[]> {
-  return await dns.lookup(host, { all: true });
-}
-
-function requireAllowed(destinations: Destinations, found: readonly LookupAddress[], host: string): void {
-  // One address that is not allowed refuses the name as a whole: it is not for us to choose what its owner meant.
-  const bad = found.find(({ address }) => !destinations.allowsAddress(address, host));
-  if (bad) throw new OutboundError('blocked', `${host} leads to ${bad.address}, which is not public and not in outboundAllow`);
-}
-
-/** Resolves once and hands over only what was checked, so that what is connected to is what was checked. */
-function checkedLookup(destinations: Destinations, resolve: NonNullable<Options['resolve']>): LookupFunction {
-  return (host, options, callback) => {
-    resolve(host).then(
-      (found) => {
-        const family = options.family === 'IPv4' ? 4 : options.family === 'IPv6' ? 6 : (options.family ?? 0);
-        const fitting = found.filter((entry) => family === 0 || entry.family === family);
-        try {
-          requireAllowed(destinations, found, host);
-          const [first] = fitting;
-          if (!first) throw new OutboundError('unreachable', `${host} has no address`);
-          if (options.all) callback(null, fitting);
-          else callback(null, first.address, first.family);
-        } catch (error) {
-          callback(error as Error, '', 0);
-        }
-      },
-      (error: unknown) => callback(new OutboundError('unreachable', `${host} cannot be resolved`, error), '', 0),
-    );
-  };
 }
 
 const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT']);

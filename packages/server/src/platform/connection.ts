@@ -1,0 +1,84 @@
+import { isIP, connect as netConnect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
+import type { Destinations } from './destinations.ts';
+import { checkedAddresses, checkedLookup, OutboundError, type Resolve } from './outbound-checks.ts';
+
+/** Where a connection leads. */
+export interface ConnectTarget {
+  readonly host: string;
+  readonly port: number;
+  /** Absent: in the clear. */
+  readonly tls?: {
+    /** What the certificate must name; default the host. */
+    readonly serverName?: string | undefined;
+    /** PEM of certificate and key that prove who we are. */
+    readonly certificate?: string | undefined;
+    readonly key?: string | undefined;
+  };
+  readonly signal?: AbortSignal;
+  /** Until the connection stands, TLS included. Default 10 seconds. */
+  readonly timeoutMs?: number;
+  /** Told of each step, for who looks why it fails. */
+  readonly onStep?: (step: string) => void;
+}
+
+const CONNECT_MS = 10_000;
+
+/**
+ * Connects for protocols other than HTTP, by the same rules: resolve once, check every address, connect only to those.
+ * The connection may be half closed; where `signal` is aborted it is destroyed, also later. Whoever gets it listens for its errors.
+ */
+export async function openConnection(
+  { host, port, tls, signal, timeoutMs = CONNECT_MS, onStep }: ConnectTarget,
+  { destinations, resolve, ca }: { destinations: Destinations; resolve: Resolve; ca: string[] | undefined },
+): Promise<Socket> {
+  signal?.throwIfAborted();
+  const late = AbortSignal.timeout(timeoutMs);
+  const where = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const tooLate = new Promise<never>((_, reject) => {
+    late.addEventListener('abort', () => reject(new OutboundError('timeout', `${where} took too long to connect`)), { once: true });
+  });
+  tooLate.catch(() => undefined);
+  const found = await Promise.race([checkedAddresses(destinations, resolve, host), tooLate]);
+  onStep?.(`${host} is ${found.map(({ address }) => address).join(', ')}`);
+  // Only what was checked is connected to.
+  const lookup = checkedLookup(destinations, () => Promise.resolve(found));
+  const options = { host, port, lookup, noDelay: true, keepAlive: true, allowHalfOpen: true };
+  const name = tls?.serverName ?? host;
+  const secure = { ...(isIP(name) === 0 ? { servername: name } : {}), ...(ca ? { ca } : {}), cert: tls?.certificate, key: tls?.key };
+  const socket: Socket = tls ? openSecure({ ...options, ...secure }) : netConnect(options);
+  if (tls) socket.once('connect', () => onStep?.(`connected to ${socket.remoteAddress}`));
+  const destroy = () => socket.destroy();
+  signal?.addEventListener('abort', destroy, { once: true });
+  socket.once('close', () => signal?.removeEventListener('abort', destroy));
+  const opened = new Promise<void>((done, fail) => {
+    socket.once(tls ? 'secureConnect' : 'connect', done);
+    socket.once('error', (error: NodeJS.ErrnoException) => fail(translated(error, where)));
+    socket.once('close', () => fail(signal?.aborted ? signal.reason : new OutboundError('unreachable', `${where} closed the connection`)));
+  });
+  try {
+    await Promise.race([opened, tooLate]);
+  } catch (error) {
+    opened.catch(() => undefined);
+    socket.on('error', () => undefined).destroy();
+    throw error;
+  }
+  onStep?.(tls ? `TLS stands and the certificate is for ${name}` : `connected to ${socket.remoteAddress}`);
+  return socket;
+}
+
+/** A key or certificate that is none is found when it is used. */
+function openSecure(options: ConnectionOptions): Socket {
+  try {
+    return tlsConnect(options);
+  } catch (error) {
+    throw new OutboundError('invalid', 'the client certificate or its key cannot be used', error);
+  }
+}
+
+function translated(error: NodeJS.ErrnoException, where: string): OutboundError {
+  if (error instanceof OutboundError) return error;
+  const { code = 'unknown' } = error;
+  if (code === 'ETIMEDOUT') return new OutboundError('timeout', `${where} took too long to connect`, error);
+  return new OutboundError('unreachable', `${where} cannot be reached (${code})`, error);
+}
