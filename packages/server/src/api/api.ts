@@ -69,6 +69,7 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
       }
     };
   });
+  app.removeContentTypeParser('text/plain'); // a form of another site can send it without asking (attack class A11)
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
   app.setErrorHandler((error, request, reply) => fail(error, request, reply));
   app.setNotFoundHandler((request, reply) => fail(new AppError('not_found', 'no such address'), request, reply));
@@ -89,8 +90,9 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
           origin: origin.auditOrigin(request.raw, reply.raw),
         });
         describeRequest(reply.raw, route.path, identity.actor.name);
-        if (identity.actor.credential?.kind === 'session' && request.method !== 'GET') {
-          requireSameOrigin(request.headers, origin.baseUrl(request.raw));
+        if (request.method !== 'GET') {
+          const stated = identity.actor.credential?.kind === 'session';
+          requireSameOrigin(request.headers, origin.baseUrl(request.raw), { stated });
         }
         await authorize(access, identity, route, request.params as Record<string, string>);
         identities.set(request, identity);
@@ -115,7 +117,9 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
     };
     if ('handle' in route) return send(route, call, reply, (await route.handle(call)) as AnyAnswer);
     const given = request.headers['idempotency-key'];
-    const key = typeof given === 'string' && route.method === 'POST' ? keyOf(given, route, call) : undefined;
+    // Those whom nobody knows would share their keys, and see each other's answers.
+    const isRepeatable = route.method === 'POST' && caller.subject !== undefined;
+    const key = typeof given === 'string' && isRepeatable ? keyOf(given, route, call) : undefined;
     const known = key && (await findReplay(parts.database, key));
     if (known) return repeat(reply, known);
     const prepared = await route.prepare?.(call);
@@ -129,12 +133,12 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
     prepared: unknown,
     key: RequestKey | undefined,
   ): Promise<{ readonly replay: Replay } | { readonly changed: AnyChange }> {
-    const { actor, origin: from } = call.caller;
+    const { actor: caller, origin: from } = call.caller;
     return await parts.database.write(async (tx) => {
       const replay = key && (await findReplay(tx, key)); // another request of the same key may have been quicker
       if (replay) return { replay };
       const changed = (await route.change(tx, call, prepared)) as AnyChange;
-      const { resource, before, after } = changed;
+      const { resource, before, after, actor = caller } = changed;
       const told = { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
       await audit(tx, { actor, origin: from, action: route.audit, resource, outcome: 'success', ...told }, parts.clock);
       const { etag, headers, body } = changed;
@@ -145,8 +149,9 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
   }
 
   function send(route: Route, { query }: Call, reply: FastifyReply, answer: AnyAnswer): FastifyReply {
-    const { body, etag, headers = {}, next, events, text } = answer;
+    const { body, etag, headers = {}, cookies = [], next, events, text } = answer;
     reply.code(statusOf(route, answer)).headers({ ...COMMON, ...headers });
+    if (cookies.length > 0) reply.header('Set-Cookie', cookies);
     if (etag !== undefined) reply.header('ETag', `"${etag}"`);
     if (next !== undefined) reply.header('Link', nextLink(reply.request.url, query, next));
     if (events) return reply.type('text/event-stream').send(Readable.from(eventText(events)));

@@ -39,11 +39,17 @@ export async function authorize(access: Access, identity: Identity, route: Route
 }
 
 /**
- * Refuses a change that another site had a browser send: what a cookie alone allows must come from a page of this server
- * (attack class A11). Browsers set both headers themselves.
+ * Refuses a change that another site had a browser send (attack class A11): a login under a name of its choice, or what a
+ * password allows that the browser remembers. Browsers set both headers themselves; programs set neither. What a cookie alone
+ * allows must state that it comes from a page of this server.
  */
-export function requireSameOrigin(headers: Readonly<Record<string, string | string[] | undefined>>, baseUrl: string): void {
+export function requireSameOrigin(
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  baseUrl: string,
+  { stated }: { stated: boolean },
+): void {
   const { 'sec-fetch-site': site, origin } = headers;
-  const isOwn = typeof origin === 'string' ? origin === baseUrl : site === 'same-origin';
-  if (!isOwn || (site !== undefined && site !== 'same-origin')) throw new AppError('denied', 'the request comes from another site');
+  const isForeign = (origin !== undefined && origin !== baseUrl) || (site !== undefined && site !== 'same-origin' && site !== 'none');
+  const isOwn = origin !== undefined || site === 'same-origin';
+  if (isForeign || (stated && !isOwn)) throw new AppError('denied', 'the request comes from another site');
 }

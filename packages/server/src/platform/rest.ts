@@ -29,6 +29,8 @@ export interface Answer<R extends TSchema | undefined> {
   /** Entity tag of the resource, without quotes. */
   readonly etag?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** `Set-Cookie` of each cookie; never part of what a repeated request is answered. */
+  readonly cookies?: readonly string[];
   /** Where the next page of a list begins; becomes a `Link`. */
   readonly next?: string | undefined;
   /** In place of a body: what happens, as server-sent events. */
@@ -40,6 +42,8 @@ export interface Answer<R extends TSchema | undefined> {
 /** What a change answers, and what its audit record tells. Neither `before` nor `after` holds a secret. */
 export interface Changed<R extends TSchema | undefined> extends Answer<R> {
   readonly resource: AuditResource;
+  /** Who it was, where the change itself found that out: a login. */
+  readonly actor?: AuditActor;
   readonly before?: unknown;
   readonly after?: unknown;
   /** What a repeated request with the same `Idempotency-Key` is answered, where `body` holds a secret that is shown once. */
