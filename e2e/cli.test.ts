@@ -351,7 +351,7 @@ describe('entrepot admin, beside a running server', () => {
       ['there is a project open already', 'create', 'open'],
       ['a project name is one component', 'create', 'two/parts'],
       ['a project name is one component', 'create', 'UPPER'],
-      ['a role is one of guest, developer, maintainer, admin', 'member', 'closed', 'bob', 'owner'],
+      ['a role is one of limited-guest, guest, developer, maintainer, admin', 'member', 'closed', 'bob', 'owner'],
       ['no such project or no such user', 'member', 'none', 'bob', 'guest'],
       ['no such project or no such user', 'member', 'closed', 'nobody', 'guest'],
       ['visibility is public or private', 'visibility', 'closed', 'secret'],

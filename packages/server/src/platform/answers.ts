@@ -16,7 +16,8 @@ export function endTogether(response: ServerResponse, body?: string | Uint8Array
   if (waiting.push({ response, body }) === 1) setImmediate(endAll);
 }
 
-function endAll(): void {
+/** Ends what waits, for who cannot wait for the end of the turn. */
+export function endAll(): void {
   const ready = waiting;
   waiting = [];
   for (const { response, body } of ready) response.end(body, 'latin1');

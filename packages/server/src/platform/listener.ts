@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { endAll } from './answers.ts';
 import { TracedResponse } from './trace.ts';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -64,9 +65,11 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
   // Handlers ask for the body themselves once they want it, so that a refused upload is never sent.
   server.on('checkContinue', take);
   server.on('clientError', (_error, socket) => {
+    endAll(); // what was answered before the mistake is sent before its answer
     const last = answers.get(socket);
     // In the middle of an answer, be it an earlier one than the last, this would become a part of that.
-    const begun = last !== undefined && !last.writableFinished && (last.headersSent || last.socket === null);
+    const isWhole = last === undefined || last.writableFinished || (last.writableEnded && last.socket !== null);
+    const begun = !isWhole && (last.headersSent || last.socket === null);
     if (begun || !socket.writable) socket.destroy();
     else socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   });
