@@ -68,7 +68,7 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
     endAll(); // what was answered before the mistake is sent before its answer
     const last = answers.get(socket);
     // In the middle of an answer, be it an earlier one than the last, this would become a part of that.
-    const isWhole = last === undefined || last.writableFinished || (last.writableEnded && last.socket !== null);
+    const isWhole = last === undefined || last.writableFinished || (last.writableEnded && last.socket !== null && last.shouldKeepAlive);
     const begun = !isWhole && (last.headersSent || last.socket === null);
     if (begun || !socket.writable) socket.destroy();
     else socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
