@@ -43,8 +43,9 @@ export async function listen(handler: RequestHandler, { host, port, shared, idle
     if (silent.size > 0) silent.delete(request.socket);
     answers.set(request.socket, response);
     if (request.url?.startsWith('/') === false) toOriginForm(request);
-    if (isAmbiguous(request)) response.writeHead(400, { Connection: 'close', 'Content-Length': 0 }).end();
-    else handler(request, response);
+    if (!isAmbiguous(request)) return handler(request, response);
+    response.shouldKeepAlive = false;
+    response.writeHead(400, { 'Content-Length': 0 }).end();
   };
   const server = createServer(
     {
