@@ -13,7 +13,7 @@ delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and 
 -- access.deleteSession
 delete from "session" where "id" = ? and "user_id" = ?;
 -- access.deleteSessionsOf
-delete from "session" where "user_id" = ?;
+delete from "session" where "user_id" = ? and "id" != ?;
 -- access.insertAssignment
 insert into "role_assignment" ("subject_kind", "subject_id", "role", "permissions", "project_id", "pattern", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- access.insertSession

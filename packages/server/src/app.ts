@@ -162,7 +162,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     jobs: () => jobCounts(database),
     outboxBacklog: () => outboxBacklog(database),
   });
-  const management = createManagement({ database, access, sessions, clock, log, origin, secrets, config });
+  const management = createManagement({ database, access, sessions, passwords, clock, log, origin, secrets, config });
   let draining = false;
   let running = 0;
   const operations = createOperations({

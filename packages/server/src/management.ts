@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
-import type { Access, Sessions } from './access/index.ts';
+import type { Access, PasswordChecker, Sessions } from './access/index.ts';
 import type { Clock, Config, Database, Log, RequestOrigin, Route, Secrets } from './platform/index.ts';
 
 export interface ManagementParts {
   readonly database: Database;
   readonly access: Access;
   readonly sessions: Sessions;
+  readonly passwords: PasswordChecker;
   readonly clock: Clock;
   readonly log: Log;
   readonly origin: RequestOrigin;
@@ -16,8 +17,8 @@ export interface ManagementParts {
 
 /** All route tables of the management API. */
 export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const { projectRoutes } = await import('./access/index.ts');
-  return [...projectRoutes(parts)];
+  const { localRoutes, projectRoutes } = await import('./access/index.ts');
+  return [...projectRoutes(parts), ...localRoutes(parts)];
 }
 
 /** Answers everything under `/api`. What it stands on is loaded when it is first asked: a registry that only moves images stays small. */

@@ -2,12 +2,14 @@ export { type Access, createAccess, type Decision, type Explanation, type Pullab
 export { assign, setMember } from './assignments.ts';
 export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
 export type { Identity, RequestFacts } from './identity.ts';
+export { localRoutes } from './local/index.ts';
 export {
   createPasswordChecker,
   hashPassword,
   isAcceptablePassword,
   PASSWORD_MAX_LENGTH,
   PASSWORD_MIN_LENGTH,
+  type PasswordChecker,
   randomPassword,
 } from './passwords.ts';
 export { type Action, isPermission, PERMISSIONS, type Permission } from './permissions.ts';

@@ -118,8 +118,8 @@ const touchSession = query<{ id: number; now: number; before: number }>()('touch
 const deleteSession = query<{ id: number; userId: number }>()('deleteSession', (db, p) =>
   db.deleteFrom('session').where('id', '=', p('id')).where('user_id', '=', p('userId')),
 );
-const deleteSessionsOf = query<{ userId: number }>()('deleteSessionsOf', (db, p) =>
-  db.deleteFrom('session').where('user_id', '=', p('userId')),
+const deleteSessionsOf = query<{ userId: number; except: number }>()('deleteSessionsOf', (db, p) =>
+  db.deleteFrom('session').where('user_id', '=', p('userId')).where('id', '!=', p('except')),
 );
 const deleteExpired = query<{ now: number }>()('deleteExpiredSessions', (db, p) =>
   db.deleteFrom('session').where('expires_at', '<=', p('now')),
@@ -249,9 +249,9 @@ export async function endSession(tx: Session, userId: number, id: number): Promi
   return (await tx.run(deleteSession, { id, userId })) === 1;
 }
 
-/** Ends all sessions of a user and gives their number. */
-export async function endSessions(tx: Session, userId: number): Promise<number> {
-  return await tx.run(deleteSessionsOf, { userId });
+/** Ends all sessions of a user, but for one where named, and gives their number. */
+export async function endSessions(tx: Session, userId: number, except = 0): Promise<number> {
+  return await tx.run(deleteSessionsOf, { userId, except });
 }
 
 function hashOf(value: string): string {

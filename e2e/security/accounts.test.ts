@@ -1,0 +1,180 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { disableUser, resetPassword } from '../../packages/server/src/admin.ts';
+import { loadConfig } from '../../packages/server/src/platform/config.ts';
+import { type Answer, Client } from '../harness/client.ts';
+import { Browser } from '../harness/console.ts';
+import { type People, populate } from '../harness/people.ts';
+import { ADMIN, startServer, type TestServer } from '../harness/server.ts';
+
+let server: TestServer;
+let people: People;
+const config = () => loadConfig({ env: {}, flags: { dataDir: server.dataDir } });
+
+beforeAll(async () => {
+  server = await startServer();
+  people = await populate(server, { users: ['alice', 'bob', 'carol', 'dave'], projects: {} });
+});
+afterAll(async () => expect(await server.stop()).toBe(0));
+
+/** A browser in which somebody has logged in. */
+async function loggedIn(name: string, password = people.password(name)): Promise<Browser> {
+  const browser = new Browser(server.url);
+  expect(await browser.login(name, password)).toBe(200);
+  return browser;
+}
+
+/** All of an answer but what differs each time. */
+function shape({ status, headers, bytes }: Answer): string {
+  const kept = [...headers].filter(([key]) => key !== 'date' && key !== 'x-request-id');
+  return JSON.stringify([status, kept, bytes.toString().replace(/"requestId":"[^"]*"/, '')]);
+}
+
+describe('sessions', () => {
+  test('say who is logged in and what that may do; logout ends them', async () => {
+    const browser = await loggedIn(ADMIN.user, ADMIN.password);
+    const me = (await browser.must([200], 'GET', '/session')).json<{ name: string; permissions: string[] }>();
+    expect(me).toMatchObject({ kind: 'user', name: 'admin' });
+    expect(me.permissions).toContain('user:manage');
+    const kept = browser.cookie;
+    await browser.must([204], 'POST', '/logout');
+    expect(browser.cookie).toBe('');
+    browser.cookie = kept;
+    expect(await browser.isIn()).toBe(false);
+    expect((await (await loggedIn('alice')).must([200], 'GET', '/session')).json()).toMatchObject({ name: 'alice', permissions: [] });
+  });
+
+  test('are listed and revoked by their owner', async () => {
+    const [here, there, elsewhere] = [await loggedIn('bob'), await loggedIn('bob'), await loggedIn('bob')];
+    const list = async () => (await here.must([200], 'GET', '/sessions')).json<{ items: { id: number; current: boolean }[] }>().items;
+    const [third, second, first] = await list();
+    expect([third?.current, second?.current, first?.current]).toEqual([false, false, true]);
+    await here.must([204], 'DELETE', `/sessions/${second?.id}`);
+    expect([await here.isIn(), await there.isIn(), await elsewhere.isIn()]).toEqual([true, false, true]);
+    await here.must([404], 'DELETE', `/sessions/${second?.id}`);
+    await here.must([204], 'DELETE', '/sessions');
+    expect([await here.isIn(), await elsewhere.isIn()]).toEqual([true, false]);
+    expect(await list()).toHaveLength(1);
+  });
+
+  test('of others are not found, and are for administrators only', async () => {
+    const [alice, bob] = [await loggedIn('alice'), await loggedIn('bob')];
+    const admin = await loggedIn(ADMIN.user, ADMIN.password);
+    const ofAlice = (await admin.must([200], 'GET', '/users/alice/sessions')).json<{ items: { id: number }[] }>().items[0]?.id;
+    const refused = await Promise.all([bob.request('DELETE', `/sessions/${ofAlice}`), bob.request('DELETE', '/sessions/99999999')]);
+    expect(refused.map((answer) => answer.status)).toEqual([404, 404]);
+    await bob.must([403], 'GET', '/users/alice/sessions');
+    await bob.must([403], 'DELETE', '/users/alice/sessions');
+    await admin.must([404], 'DELETE', `/users/bob/sessions/${ofAlice}`);
+    expect(await alice.isIn()).toBe(true);
+    await admin.must([204], 'DELETE', `/users/alice/sessions/${ofAlice}`);
+    expect(await alice.isIn()).toBe(false);
+    await admin.must([204], 'DELETE', '/users/bob/sessions');
+    expect(await bob.isIn()).toBe(false);
+    await admin.must([404], 'GET', '/users/nobody/sessions');
+  });
+
+  test('A5 end at once with the password and with the user, and do not come back', async () => {
+    const dave = await loggedIn('dave');
+    const password = await resetPassword(config(), 'dave');
+    expect(await dave.isIn()).toBe(false);
+    const again = await loggedIn('dave', password);
+    await disableUser(config(), 'dave', true);
+    expect(await again.isIn()).toBe(false);
+    expect(await new Browser(server.url).login('dave', password)).toBe(401);
+    await disableUser(config(), 'dave', false);
+    expect(await again.isIn()).toBe(false);
+  });
+
+  test('A8 every login that fails is answered alike', async () => {
+    const answers = new Set<string>();
+    for (const [name, password] of [
+      ['carol', 'not-the-password'],
+      ['nobody', 'not-the-password'],
+      ['Not A Name!', 'not-the-password'],
+      ['carol', ''],
+      ['', ''],
+    ] as const) {
+      const answer = await new Browser(server.url).request('POST', '/login', { name, password });
+      expect(answer.status).toBe(401);
+      expect(answer.headers.getSetCookie()).toEqual([]);
+      answers.add(shape(answer));
+    }
+    expect(answers.size).toBe(1);
+  });
+
+  test('A11 a cookie alone changes nothing: the page must be one of this server', async () => {
+    const carol = await loggedIn('carol');
+    const other = await loggedIn('carol');
+    const client = Client.anonymous(server.url);
+    const Cookie = carol.cookie;
+    for (const headers of [
+      {},
+      { Origin: 'https://evil.example' },
+      { Origin: 'null' },
+      { Origin: server.url.replace('http:', 'https:') },
+      { Origin: `${server.url}.evil.example` },
+      { Origin: server.url, 'Sec-Fetch-Site': 'cross-site' },
+      { 'Sec-Fetch-Site': 'same-site' },
+      { 'Sec-Fetch-Site': 'none' },
+    ]) {
+      const answer = await client.request('DELETE', '/api/v1/sessions', { headers: { Cookie, ...(headers as Record<string, string>) } });
+      expect([headers, answer.status]).toEqual([headers, 403]);
+    }
+    expect(await other.isIn()).toBe(true);
+    // And over the distribution API it is nothing at all.
+    expect((await client.request('GET', '/v2/', { headers: { Cookie } })).status).toBe(401);
+    expect((await client.request('GET', '/token', { headers: { Cookie } })).json<{ token: string }>().token).toBeTypeOf('string');
+    const { token } = (await client.request('GET', '/token', { headers: { Cookie } })).json<{ token: string }>();
+    expect((await client.request('GET', '/api/v1/session', { headers: { Authorization: `Bearer ${token}` } })).status).toBe(401);
+  });
+
+  test('A11 another site cannot log a browser in, whatever form it sends', async () => {
+    const client = Client.anonymous(server.url);
+    const body = JSON.stringify({ name: 'carol', password: people.password('carol') });
+    const post = async (headers: Record<string, string>) => await client.request('POST', '/api/v1/login', { headers, body });
+    for (const headers of [
+      { Origin: 'https://evil.example' },
+      { Origin: 'null' },
+      { 'Sec-Fetch-Site': 'cross-site' },
+      { 'Sec-Fetch-Site': 'same-site' },
+    ]) {
+      const answer = await post({ 'Content-Type': 'application/json', ...(headers as Record<string, string>) });
+      expect([headers, answer.status, answer.headers.getSetCookie()]).toEqual([headers, 403, []]);
+    }
+    for (const type of [
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x',
+      'text/plain; x=application/json',
+      'application/jsonx',
+      'application/json+x',
+      'application/jsonp',
+      'x/application/json',
+      '',
+    ]) {
+      const answer = await post({ 'Content-Type': type });
+      expect([type, [400, 415].includes(answer.status), answer.headers.getSetCookie()]).toEqual([type, true, []]);
+    }
+    expect((await post({ 'Content-Type': 'application/json; charset=utf-8' })).status).toBe(200);
+  });
+
+  test('a repeated login is a login of its own', async () => {
+    const headers = { 'Idempotency-Key': 'the same' };
+    const [one, other] = [new Browser(server.url, headers), new Browser(server.url, headers)];
+    expect(await one.login('carol', people.password('carol'))).toBe(200);
+    expect(await other.login('carol', people.password('carol'))).toBe(200);
+    expect(other.cookie).not.toBe('');
+    expect(other.cookie).not.toBe(one.cookie);
+  });
+
+  test('a login is recorded under the name of who logged in', async () => {
+    await loggedIn('carol');
+    const records = new DatabaseSync(join(server.dataDir, 'entrepot.db'), { readOnly: true });
+    const last = records.prepare("select actor, outcome, body from audit_record where action = 'session.create' order by seq desc").get();
+    records.close();
+    expect(last).toMatchObject({ actor: 'user:carol', outcome: 'success' });
+    expect(last?.body).not.toContain(people.password('carol'));
+  });
+});
