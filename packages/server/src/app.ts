@@ -4,18 +4,22 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   accessMigrations,
+  assignmentMigrations,
   createAccess,
+  createKeyUse,
   createPasswordChecker,
   createRules,
   createSessions,
   createTokenHandler,
   createTokenIssuer,
+  keyAuthenticator,
+  machineMigrations,
   passwordAuthenticator,
   sessionMigrations,
   tokenAuthenticator,
 } from './access/index.ts';
-import { catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
-import { HashThreads, openFileStore, SlabPool } from './content/index.ts';
+import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
+import { HashThreads, openFileStore, readSmall, SlabPool } from './content/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
 import { createManagement } from './management.ts';
 import {
@@ -83,7 +87,9 @@ interface Role {
 export const migrations = [
   ...catalogMigrations,
   ...accessMigrations,
+  ...assignmentMigrations,
   ...sessionMigrations,
+  ...machineMigrations,
   ...jobMigrations,
   ...outboxMigrations,
   ...auditMigrations,
@@ -125,11 +131,18 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     idleMinutes: config.sessionIdleMinutes,
     maxHours: config.sessionHours,
   });
+  const now = () => clock.now();
+  const keyUse = createKeyUse(database);
   const access = createAccess({
     session: database,
     rules: createRules(database),
-    authenticators: [passwordAuthenticator(passwords), tokenAuthenticator(database, tokens), sessions.authenticate],
-    now: () => clock.now(),
+    authenticators: [
+      keyAuthenticator(database, keyUse, now),
+      passwordAuthenticator(passwords),
+      tokenAuthenticator(database, tokens, now),
+      sessions.authenticate,
+    ],
+    now,
   });
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
@@ -138,7 +151,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     uploadKey: createSecretKey(secrets.derive('uploads')),
     options: config,
   });
-  const token = createTokenHandler({ session: database, access, tokens, origin });
+  const token = createTokenHandler({ session: database, access, tokens, origin, now });
   const consumers: OutboxConsumer[] = [];
   const jobs = createJobRunner({
     database,
@@ -153,6 +166,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
         uploadExpiryHours: config.uploadExpiryHours,
         consumers: consumers.map(({ name }) => name),
       }),
+      ...catalogJobs({ database }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
     ],
     onOutcome: metrics.job,
@@ -162,7 +176,8 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     jobs: () => jobCounts(database),
     outboxBacklog: () => outboxBacklog(database),
   });
-  const management = createManagement({ database, access, sessions, passwords, clock, log, origin, secrets, config });
+  const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
+  const management = createManagement({ database, readBlob, access, sessions, passwords, clock, log, origin, secrets, config });
   let draining = false;
   let running = 0;
   const operations = createOperations({
@@ -221,6 +236,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     })();
     await Promise.all([jobs.stop(config.drainSeconds * 1000), drained]);
     await hashThreads.close();
+    await keyUse.flush().catch((error: unknown) => log.error({ err: error }, 'the last uses of access keys are lost'));
     await database.close();
   }
 

@@ -5,6 +5,8 @@ import type { Clock, Config, Database, Log, RequestOrigin, Route, Secrets } from
 
 export interface ManagementParts {
   readonly database: Database;
+  /** A small blob that is stored; undefined where it is missing or larger. */
+  readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
   readonly access: Access;
   readonly sessions: Sessions;
   readonly passwords: PasswordChecker;
@@ -17,8 +19,20 @@ export interface ManagementParts {
 
 /** All route tables of the management API. */
 export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const { localRoutes, projectRoutes } = await import('./access/index.ts');
-  return [...projectRoutes(parts), ...localRoutes(parts)];
+  const [access, catalog] = await Promise.all([import('./access/index.ts'), import('./catalog/index.ts')]);
+  return [
+    ...access.projectRoutes(parts),
+    ...access.memberRoutes(parts),
+    ...access.assignmentRoutes(parts),
+    ...access.roleRoutes(parts),
+    ...access.explainRoutes(parts),
+    ...access.localRoutes(parts),
+    ...access.accessKeyRoutes(parts),
+    ...access.robotRoutes(parts),
+    ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
+    ...catalog.artifactRoutes(parts),
+    ...catalog.tagRoutes(parts),
+  ];
 }
 
 /** Answers everything under `/api`. What it stands on is loaded when it is first asked: a registry that only moves images stays small. */

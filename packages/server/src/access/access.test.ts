@@ -29,7 +29,7 @@ beforeAll(async () => {
   access = createAccess({
     session: database,
     rules: createRules(database),
-    authenticators: [passwordAuthenticator(createPasswordChecker(database)), tokenAuthenticator(database, tokens)],
+    authenticators: [passwordAuthenticator(createPasswordChecker(database)), tokenAuthenticator(database, tokens, () => 1)],
     now: () => 1,
   });
   await database.write(async (tx) => {

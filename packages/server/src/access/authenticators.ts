@@ -15,7 +15,7 @@ export function passwordAuthenticator(passwords: PasswordChecker): Authenticator
 }
 
 /** Tokens of the token service. Takes every Bearer proof, so it stands behind all others that do. */
-export function tokenAuthenticator(session: Session, tokens: TokenIssuer): Authenticator {
+export function tokenAuthenticator(session: Session, tokens: TokenIssuer, now: () => number): Authenticator {
   return async (proof, origin) => {
     if (proof.scheme !== 'bearer') return undefined;
     const claims = await tokens.verifyAccess(proof.token);
@@ -23,7 +23,7 @@ export function tokenAuthenticator(session: Session, tokens: TokenIssuer): Authe
     const { access, refused, subject } = claims;
     const token = { access, refused };
     if (subject === undefined) return { ...anonymous(origin), token };
-    const known = await findSubject(session, subject);
+    const known = await findSubject(session, subject, now());
     if (!known) throw invalid();
     return identityOf(known.subject, { kind: 'token', id: subject.credential }, origin, { token, limits: known.limits });
   };

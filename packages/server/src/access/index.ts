@@ -1,8 +1,17 @@
 export { type Access, createAccess, type Decision, type Explanation, type PullableProject, type Resource } from './access.ts';
-export { assign, setMember } from './assignments.ts';
+export { assign, assignmentMigrations, setMember } from './assignments.ts';
 export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
+export { explainRoutes } from './explain-routes.ts';
 export type { Identity, RequestFacts } from './identity.ts';
 export { localRoutes } from './local/index.ts';
+export {
+  accessKeyRoutes,
+  createKeyUse,
+  keyAuthenticator,
+  machineMigrations,
+  robotRoutes,
+} from './machines/index.ts';
+export { assignmentRoutes, memberRoutes } from './member-routes.ts';
 export {
   createPasswordChecker,
   hashPassword,
@@ -15,6 +24,8 @@ export {
 export { type Action, isPermission, PERMISSIONS, type Permission } from './permissions.ts';
 export { projectRoutes } from './project-routes.ts';
 export { ensureProject } from './projects.ts';
+export { repositoriesSeen } from './repositories-seen.ts';
+export { roleRoutes } from './role-routes.ts';
 export { isProjectRole, ROLES, type Role } from './roles.ts';
 export { createRules } from './rules.ts';
 export { accessMigrations } from './schema.ts';

@@ -16,6 +16,7 @@ import {
 import type { Access } from './access.ts';
 import { assign, dropProjectAssignments } from './assignments.ts';
 import type { Identity } from './identity.ts';
+import { dropProjectRobots } from './machines/robots.ts';
 import { pageOfProjects } from './project-list.ts';
 
 const Environment = Type.Enum(['development', 'test', 'production'], { description: 'what the images of the project are for' });
@@ -180,6 +181,7 @@ export function projectRoutes({ database, access }: { database: Session; access:
       async change(tx, call) {
         const project = await requireProject(tx, call.params.project);
         requireMatch(call, etagOf(project));
+        await dropProjectRobots(tx, project.id);
         await dropProjectAssignments(tx, project.id);
         await deleteProject(tx, project);
         return { resource: { type: 'project', project: project.name }, before: viewOf(project) };

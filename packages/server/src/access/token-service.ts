@@ -15,6 +15,7 @@ interface Parts {
   readonly access: Access;
   readonly tokens: TokenIssuer;
   readonly origin: RequestOrigin;
+  readonly now: () => number;
 }
 
 export type TokenHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
@@ -23,7 +24,7 @@ export type TokenHandler = (request: IncomingMessage, response: ServerResponse) 
  * `GET /token` (distribution's token specification) and `POST /token` (its OAuth 2.0 form). A token carries exactly the
  * intersection of what was asked and what is held; anonymous callers get the same for public projects.
  */
-export function createTokenHandler({ session, access, tokens, origin }: Parts): TokenHandler {
+export function createTokenHandler({ session, access, tokens, origin, now }: Parts): TokenHandler {
   async function intersect(identity: Identity, asked: readonly Grant[]): Promise<{ access: Grant[]; refused: Grant[] }> {
     const granted: Grant[] = [];
     const refused: Grant[] = [];
@@ -88,7 +89,7 @@ export function createTokenHandler({ session, access, tokens, origin }: Parts): 
       }
       case 'refresh_token': {
         const subject = await tokens.verifyRefresh(form.get('refresh_token') ?? '');
-        const known = subject && (await findSubject(session, subject));
+        const known = subject && (await findSubject(session, subject, now()));
         if (known) return identityOf(known.subject, { kind: 'refresh-token', id: subject.credential }, from, { limits: known.limits });
         throw new AppError('unauthorized', 'the refresh token is not valid or has expired');
       }

@@ -47,8 +47,8 @@ export interface User {
   readonly generation: number;
 }
 
-/** A user name: no character that a shell, URL or log could read as something else. */
-const USER_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+/** A user name: no character that a shell, URL or log could read as something else, and no name of a robot. */
+const USER_NAME = /^(?!robot-)[a-z0-9][a-z0-9._-]{0,62}$/;
 
 export function isUserName(text: string): boolean {
   return USER_NAME.test(text);

@@ -1,0 +1,260 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Answer, basic, Client, must } from '../harness/client.ts';
+import { type People, populate } from '../harness/people.ts';
+import { ADMIN, startServer, type TestServer } from '../harness/server.ts';
+
+const JSON_TYPE = { 'Content-Type': 'application/json' };
+
+interface RobotView {
+  readonly id: number;
+  readonly login: string;
+  readonly secret?: string;
+  readonly rights: readonly object[];
+  readonly disabled: boolean;
+}
+interface KeyView {
+  readonly id: number;
+  readonly secret: string;
+}
+
+describe('machines', () => {
+  let server: TestServer;
+  let people: People;
+  beforeAll(async () => {
+    server = await startServer();
+    people = await populate(server, {
+      users: ['owner', 'stranger', 'dev'],
+      projects: { demo: { members: { owner: 'admin', dev: 'developer' } }, other: { members: { stranger: 'admin' } } },
+    });
+    await people.client('owner').pushImage('demo/app', '1');
+    await people.client('stranger').pushImage('other/app', '1');
+  });
+  afterAll(async () => expect(await server.stop()).toBe(0));
+
+  const call = (client: Client, method: string, path: string, body?: unknown): Promise<Answer> =>
+    client.request(method, `/api/v1${path}`, body === undefined ? {} : { headers: JSON_TYPE, body: JSON.stringify(body) });
+  const bearer = (secret: string) => new Client(server.url, `Bearer ${secret}`);
+  let robots = 0;
+
+  async function newRobot(client: Client, project: string, rights: readonly object[], more: object = {}): Promise<Required<RobotView>> {
+    const answer = await call(client, 'POST', `/projects/${project}/robots`, { name: `ci-${++robots}`, rights, ...more });
+    expect(answer.status).toBe(201);
+    return answer.json();
+  }
+
+  async function newKey(client: Client, body: object): Promise<KeyView> {
+    const answer = await call(client, 'POST', '/access-keys', { name: `key-${++robots}`, ...body });
+    expect(answer.status).toBe(201);
+    return answer.json();
+  }
+
+  const PULL = [{ permissions: ['repository:pull'] }];
+  const tokenOf = (client: Client, scope: string, more = '') => client.request('GET', `/token?scope=${scope}${more}`);
+  const manifest = (client: Client, repository: string) => client.request('GET', `/v2/${repository}/manifests/1`);
+
+  test('A2 a token of a robot or key carries what was asked, held and within its limits, and nothing else', async () => {
+    const owner = people.client('owner');
+    const robot = await newRobot(owner, 'demo', [{ role: 'guest', pattern: 'demo/app' }]);
+    const key = await newKey(owner, { limits: [{ project: 'demo', repositories: ['demo/a*'], permissions: ['repository:pull'] }] });
+    for (const client of [new Client(server.url, basic(robot.login, robot.secret)), new Client(server.url, basic('owner', key.secret))]) {
+      for (const [scope, status] of [
+        ['repository:demo/app:pull,push,delete', 200],
+        ['repository:demo/other:pull', 401],
+        ['repository:other/app:pull', 401],
+      ] as const) {
+        const { token } = (await tokenOf(client, scope)).json<{ token: string }>();
+        const narrowed = bearer(token);
+        const [, repository = ''] = scope.split(':');
+        expect((await manifest(narrowed, repository)).status).toBe(status);
+        expect((await narrowed.request('POST', `/v2/${repository}/blobs/uploads/`)).status).toBe(401);
+        expect((await narrowed.request('DELETE', `/v2/${repository}/manifests/1`)).status).toBe(401);
+        // Nor is it taken where it is not for.
+        for (const path of ['/projects', '/access-keys', '/projects/demo/robots'])
+          expect((await call(narrowed, 'GET', path)).status).toBe(401);
+      }
+    }
+  });
+
+  test('A5 all that came from a secret ends with it: revoked, rotated, expired, disabled, deleted', async () => {
+    const owner = people.client('owner');
+    const form = (token: string) =>
+      Client.anonymous(server.url).request('POST', '/token', {
+        headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+        body: String(new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token, scope: 'repository:demo/app:pull' })),
+      });
+    const robotPath = (id: number) => `/projects/demo/robots/${id}`;
+    const ends: Record<string, (id: number) => Promise<Answer>> = {
+      disabled: (id) => call(owner, 'PATCH', robotPath(id), { disabled: true }),
+      rotated: (id) => call(owner, 'POST', `${robotPath(id)}/rotate`, {}),
+      'deleted with others': (id) => call(owner, 'POST', '/projects/demo/robots/delete', { ids: [id] }),
+      deleted: (id) => call(owner, 'DELETE', robotPath(id)),
+    };
+    const issued = async (client: Client) => {
+      const answer = await tokenOf(client, 'repository:demo/app:pull', '&offline_token=true');
+      return answer.json<{ token: string; refresh_token: string }>();
+    };
+    for (const [how, end] of Object.entries(ends)) {
+      const robot = await newRobot(owner, 'demo', PULL);
+      const login = new Client(server.url, basic(robot.login, robot.secret));
+      const { token, refresh_token: refresh } = await issued(login);
+      const statuses = async () => [
+        (await manifest(login, 'demo/app')).status,
+        (await manifest(bearer(token), 'demo/app')).status,
+        (await form(refresh)).status,
+      ];
+      expect([how, ...(await statuses())]).toEqual([how, 200, 200, 200]);
+      expect((await end(robot.id)).status).toBeLessThan(300);
+      expect([how, ...(await statuses())]).toEqual([how, 401, 401, 401]);
+    }
+    const key = await newKey(owner, {});
+    const { token, refresh_token: refresh } = await issued(new Client(server.url, basic('owner', key.secret)));
+    expect((await form(refresh)).status).toBe(200);
+    expect((await call(new Client(server.url), 'DELETE', `/users/owner/access-keys/${key.id}`)).status).toBe(204);
+    for (const answer of [await manifest(bearer(key.secret), 'demo/app'), await manifest(bearer(token), 'demo/app'), await form(refresh)]) {
+      expect(answer.status).toBe(401);
+    }
+  });
+
+  test('A5 a right taken from a robot is gone with the next request, also from its tokens', async () => {
+    const owner = people.client('owner');
+    const robot = await newRobot(owner, 'demo', PULL);
+    const login = new Client(server.url, basic(robot.login, robot.secret));
+    const { token } = (await tokenOf(login, 'repository:demo/app:pull')).json<{ token: string }>();
+    expect((await manifest(bearer(token), 'demo/app')).status).toBe(200);
+    await must(owner, [200], 'PATCH', `/api/v1/projects/demo/robots/${robot.id}`, { headers: JSON_TYPE, body: '{"rights":[]}' });
+    expect((await manifest(login, 'demo/app')).status).toBe(403);
+    expect((await manifest(bearer(token), 'demo/app')).status).toBe(401);
+  });
+
+  test('C1 nobody gives a robot, or gets by one, what it does not hold; fields that are not to be set are refused', async () => {
+    const owner = people.client('owner');
+    const refused = async (client: Client, path: string, body: object, status = 403) =>
+      expect([JSON.stringify(body), (await call(client, 'POST', path, body)).status]).toEqual([JSON.stringify(body), status]);
+    const robot = (rights: readonly object[], more: object = {}) => ({ name: `no-${++robots}`, rights, ...more });
+
+    await refused(owner, '/projects/demo/robots', robot([{ role: 'system-admin' }]), 400);
+    await refused(owner, '/projects/demo/robots', robot([{ permissions: ['user:manage'] }]), 400);
+    await refused(owner, '/projects/demo/robots', robot([{ role: 'admin', project: 'other' }]), 400);
+    await refused(owner, '/projects/demo/robots', robot([{ role: 'admin', permissions: ['repository:pull'] }]), 400);
+    await refused(owner, '/projects/demo/robots', robot([{}]), 400);
+    await refused(owner, '/projects/demo/robots', robot([{ role: 'nothing' }]), 404);
+    for (const field of ['id', 'generation', 'projectId', 'project', 'createdBy', 'version', 'secret', 'login', '__proto__']) {
+      await refused(owner, '/projects/demo/robots', JSON.parse(`{"name":"no","rights":[],"${field}":1}`) as object, 400);
+    }
+    await refused(owner, '/robots', robot(PULL));
+    await refused(people.client('dev'), '/projects/demo/robots', robot(PULL));
+
+    // A robot that may make robots makes none that may more, and does not get hold of one that does.
+    const maker = await newRobot(owner, 'demo', [{ permissions: ['project:read', 'robot:read', 'robot:manage', 'repository:pull'] }]);
+    const strong = await newRobot(owner, 'demo', [{ role: 'admin' }], { disabled: true });
+    const machine = new Client(server.url, basic(maker.login, maker.secret));
+    await newRobot(machine, 'demo', [{ permissions: ['repository:pull', 'robot:manage'] }]);
+    await refused(machine, '/projects/demo/robots', robot([{ permissions: ['repository:push'] }]));
+    await refused(machine, '/projects/demo/robots', robot([{ role: 'guest' }]));
+    await refused(machine, `/projects/demo/robots/${strong.id}/rotate`, {});
+    for (const change of [{ disabled: false }, { expiresAt: null }, { rights: [{ role: 'guest', project: 'demo' }] }]) {
+      expect((await call(machine, 'PATCH', `/projects/demo/robots/${strong.id}`, change)).status).toBe(403);
+    }
+    const after = (await call(owner, 'GET', `/projects/demo/robots/${strong.id}`)).json<RobotView>();
+    expect(after).toMatchObject({ disabled: true, rights: [{ role: 'admin' }] });
+    // Nor does it make itself stronger.
+    const self = await call(machine, 'PATCH', `/projects/demo/robots/${maker.id}`, { rights: [{ role: 'admin' }] });
+    expect(self.status).toBe(403);
+  });
+
+  test('C1 a key makes no other key, is widened by none, and never does more than its limits', async () => {
+    const owner = people.client('owner');
+    const narrow = await newKey(owner, { limits: [{ permissions: ['repository:pull'] }] });
+    const wide = await newKey(owner, {});
+    for (const key of [narrow, wide]) {
+      const client = bearer(key.secret);
+      expect((await call(client, 'POST', '/access-keys', { name: 'another' })).status).toBe(403);
+      expect((await call(client, 'PATCH', `/access-keys/${key.id}`, { limits: null })).status).toBe(403);
+    }
+    expect((await call(bearer(narrow.secret), 'POST', `/access-keys/${wide.id}/rotate`, {})).status).toBe(403);
+    expect((await call(bearer(narrow.secret), 'DELETE', `/access-keys/${wide.id}`)).status).toBe(403);
+    expect((await call(bearer(narrow.secret), 'POST', '/access-keys/delete', { ids: [wide.id] })).status).toBe(403);
+    expect((await call(bearer(narrow.secret), 'GET', '/projects/demo')).status).toBe(404);
+    expect((await call(bearer(wide.secret), 'GET', '/projects/demo')).status).toBe(200);
+    expect((await bearer(narrow.secret).request('POST', '/v2/demo/app/blobs/uploads/')).status).toBe(403);
+    // What it may: give itself another secret, and end itself.
+    const rotated = (await call(bearer(narrow.secret), 'POST', `/access-keys/${narrow.id}/rotate`, {})).json<KeyView>();
+    expect((await manifest(bearer(narrow.secret), 'demo/app')).status).toBe(401);
+    expect((await manifest(bearer(rotated.secret), 'demo/app')).status).toBe(200);
+    expect((await call(bearer(rotated.secret), 'DELETE', `/access-keys/${narrow.id}`)).status).toBe(204);
+    expect((await manifest(bearer(rotated.secret), 'demo/app')).status).toBe(401);
+  });
+
+  test('C2 a robot is found under its own project only, a key under its own owner, and a stranger sees neither', async () => {
+    const owner = people.client('owner');
+    const robot = await newRobot(owner, 'demo', PULL);
+    const key = await newKey(owner, {});
+    const admin = new Client(server.url, basic(ADMIN.user, ADMIN.password));
+    const requests: readonly (readonly [Client, string, string, object?])[] = [
+      [admin, 'GET', `/projects/other/robots/${robot.id}`],
+      [admin, 'GET', `/robots/${robot.id}`],
+      [admin, 'PATCH', `/projects/other/robots/${robot.id}`, { disabled: true }],
+      [admin, 'POST', `/projects/other/robots/${robot.id}/rotate`, {}],
+      [admin, 'DELETE', `/projects/other/robots/${robot.id}`],
+      [admin, 'POST', '/projects/other/robots/delete', { ids: [robot.id] }],
+      [admin, 'POST', '/robots/delete', { ids: [robot.id] }],
+      [admin, 'GET', '/projects/missing/robots'],
+      [admin, 'DELETE', `/users/stranger/access-keys/${key.id}`],
+      [admin, 'GET', `/access-keys/${key.id}`],
+      [people.client('stranger'), 'GET', `/projects/demo/robots/${robot.id}`],
+      [people.client('stranger'), 'GET', `/projects/missing/robots/${robot.id}`],
+      [people.client('stranger'), 'DELETE', `/projects/other/robots/${robot.id}`],
+      [people.client('stranger'), 'DELETE', `/access-keys/${key.id}`],
+      [people.client('stranger'), 'POST', `/access-keys/${key.id}/rotate`, {}],
+    ];
+    for (const [client, method, path, body] of requests) {
+      expect([method, path, (await call(client, method, path, body)).status]).toEqual([method, path, 404]);
+    }
+    expect((await call(people.client('stranger'), 'GET', '/users/owner/access-keys')).status).toBe(403);
+    expect((await manifest(new Client(server.url, basic(robot.login, robot.secret)), 'demo/app')).status).toBe(200);
+    expect((await manifest(bearer(key.secret), 'demo/app')).status).toBe(200);
+  });
+
+  test('F4 a secret is shown once: not in a list, not by the same request again, not in the records, not in what the server prints', async () => {
+    const owner = people.client('owner');
+    const headers = { ...JSON_TYPE, 'Idempotency-Key': 'once' };
+    const body = JSON.stringify({ name: 'once', rights: PULL });
+    const first = await owner.request('POST', '/api/v1/projects/demo/robots', { headers, body });
+    const { secret, id } = first.json<Required<RobotView>>();
+    const second = await owner.request('POST', '/api/v1/projects/demo/robots', { headers, body });
+    expect([first.status, second.status, second.json<RobotView>().id]).toEqual([201, 201, id]);
+    const seen = [second, await call(owner, 'GET', '/projects/demo/robots'), await call(owner, 'GET', `/projects/demo/robots/${id}`)];
+    for (const answer of seen) expect(answer.bytes.toString()).not.toContain(secret.slice(4));
+    expect(server.output()).not.toContain(secret.slice(4));
+  });
+
+  test('robots are listed in pages, filtered and sorted by what is allowed only', async () => {
+    const stranger = people.client('stranger');
+    for (const name of ['b', 'a', 'c']) await newRobot(stranger, 'other', [], { name });
+    const names = async (query: string) =>
+      (await call(stranger, 'GET', `/projects/other/robots${query}`)).json<{ items: { name: string }[] }>().items.map(({ name }) => name);
+    expect(await names('')).toEqual(['a', 'b', 'c']);
+    expect(await names('?sort=-name&limit=2')).toEqual(['c', 'b']);
+    expect(await names('?name=other.a')).toEqual(['a']);
+    expect(await names('?name=%25')).toEqual([]);
+    const page = await call(stranger, 'GET', '/projects/other/robots?limit=2');
+    const next = /<([^>]+)>/.exec(page.headers.get('link') ?? '')?.[1] ?? '';
+    expect((await stranger.request('GET', next)).json<{ items: { name: string }[] }>().items.map(({ name }) => name)).toEqual(['c']);
+    for (const query of ['?sort=secret', '?sort=generation', '?hash=a', '?secret=a', '?after=x']) {
+      expect((await call(stranger, 'GET', `/projects/other/robots${query}`)).status).toBe(400);
+    }
+  });
+
+  test('a project goes with its robots', async () => {
+    const admin = new Client(server.url);
+    await must(admin, [201], 'POST', '/api/v1/projects', { headers: JSON_TYPE, body: '{"name":"short"}' });
+    const robot = await newRobot(admin, 'short', PULL);
+    const login = new Client(server.url, basic(robot.login, robot.secret));
+    expect((await login.request('GET', '/v2/')).status).toBe(200);
+    expect((await call(admin, 'DELETE', '/projects/short')).status).toBe(204);
+    expect((await login.request('GET', '/v2/')).status).toBe(401);
+    // Nobody gets its name back with the rights of before.
+    await must(admin, [201], 'POST', '/api/v1/projects', { headers: JSON_TYPE, body: '{"name":"short"}' });
+    expect((await login.request('GET', '/v2/')).status).toBe(401);
+  });
+});
