@@ -49,9 +49,11 @@ export function remote(url: string): Server {
   return { url: new URL(url), processes: undefined, readyMs: Number.NaN, forgetLargeBlobs() {}, stop: async () => undefined };
 }
 
-/** The registry as a newcomer gets it: default configuration, fresh data directory. */
-export function startEntrepot(workers: string): Promise<Server> {
-  const password = randomBytes(16).toString('hex');
+/** Of every server of ours in one run, so that one on the same data as another before has it too. */
+const password = randomBytes(16).toString('hex');
+
+/** The registry as a newcomer gets it: default configuration, and fresh data unless a directory is given. */
+export function startEntrepot(workers: string, data?: string): Promise<Server> {
   return start(`admin:${password}`, '/readyz', (folder, port) => ({
     words: [
       process.execPath,
@@ -61,7 +63,7 @@ export function startEntrepot(workers: string): Promise<Server> {
       '--listen',
       `127.0.0.1:${port}`,
       '--data',
-      join(folder, 'data'),
+      data ?? join(folder, 'data'),
       '--workers',
       workers,
     ],
