@@ -1,29 +1,63 @@
+-- access.anyAssignmentOfRole
+select "id" from "role_assignment" where "role" = ? limit ?;
+-- access.anySystemAdmin
+select "user"."id" from "role_assignment" inner join "user" on "user"."id" = "role_assignment"."subject_id" where "role_assignment"."role" = ? and "role_assignment"."project_id" is null and "role_assignment"."pattern" is null and "role_assignment"."subject_kind" = ? and "user"."disabled" = ? limit ?;
+-- access.assignment
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."id" = ? and coalesce(role_assignment.project_id, 0) = ?;
 -- access.assignmentsOf
 select "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "project"."name" as "project", "role"."permissions" as "custom", "user_group"."name" as "group" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" left join "role" on "role"."name" = "role_assignment"."role" left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where (("role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ?) or (? = ? and "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" in (select "group_id" from "group_member" where "user_id" = ?))) and ("role_assignment"."project_id" is null or "project"."name" = ?);
 -- access.countUsers
 select count(*) as "count" from "user";
+-- access.deleteAssignment
+delete from "role_assignment" where "id" = ?;
 -- access.deleteAssignmentsOfProject
 delete from "role_assignment" where "project_id" = ?;
+-- access.deleteAssignmentsOfSubject
+delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ?;
 -- access.deleteExpiredSessions
 delete from "session" where "expires_at" <= ?;
 -- access.deleteOldestSessions
 delete from "session" where "user_id" = ? and "id" not in (select "newest"."id" from "session" as "newest" where "newest"."user_id" = ? order by "newest"."id" desc limit ?);
 -- access.deleteProjectRole
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "project_id" = ? and "pattern" is null;
+-- access.deleteRole
+delete from "role" where "name" = ?;
 -- access.deleteSession
 delete from "session" where "id" = ? and "user_id" = ?;
 -- access.deleteSessionsOf
 delete from "session" where "user_id" = ? and "id" != ?;
+-- access.groupKey
+select "id" from "user_group" where "name" = ?;
 -- access.insertAssignment
 insert into "role_assignment" ("subject_kind", "subject_id", "role", "permissions", "project_id", "pattern", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- access.insertRole
+insert into "role" ("name", "description", "permissions", "created_at", "version") values (?, ?, ?, ?, ?) on conflict ("name") do nothing;
 -- access.insertSession
 insert into "session" ("hash", "user_id", "generation", "provider", "created_at", "last_seen_at", "expires_at", "client", "user_agent") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- access.insertUser
 insert into "user" ("name", "password_hash", "disabled", "generation", "created_at", "email", "full_name", "version") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
 -- access.memberOf
 select "project"."id" as "projectId", "user"."id" as "userId" from "project", "user" where "project"."name" = ? and "user"."name" = ?;
+-- access.members
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and "role_assignment"."created_at" >= ? and ("role_assignment"."created_at" > ? or "role_assignment"."id" > ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" asc, "role_assignment"."id" asc limit ?;
+-- access.membersByName
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and coalesce("user".name, user_group.name, robot.name, '') >= ? and (coalesce("user".name, user_group.name, robot.name, '') > ? or "role_assignment"."id" > ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by coalesce("user".name, user_group.name, robot.name, '') asc, "role_assignment"."id" asc limit ?;
+-- access.membersByNameDown
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and coalesce("user".name, user_group.name, robot.name, '') <= ? and (coalesce("user".name, user_group.name, robot.name, '') < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by coalesce("user".name, user_group.name, robot.name, '') desc, "role_assignment"."id" desc limit ?;
+-- access.membersDown
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and "role_assignment"."created_at" <= ? and ("role_assignment"."created_at" < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" desc, "role_assignment"."id" desc limit ?;
 -- access.raiseVersion
 update "access_state" set "version" = "version" + ? where "id" = ?;
+-- access.robotKey
+select "id", "project_id" as "projectId" from "robot" where "name" = ?;
+-- access.roleByName
+select "name", "description", "permissions", "created_at" as "createdAt", "version" from "role" where "name" = ?;
+-- access.roles
+select "name", "description", "permissions", "created_at" as "createdAt", "version" from "role" where "name" > ? and lower("name") like ? escape '\' order by "name" asc limit ?;
+-- access.rolesDown
+select "name", "description", "permissions", "created_at" as "createdAt", "version" from "role" where "name" < ? and lower("name") like ? escape '\' order by "name" desc limit ?;
+-- access.sameAssignment
+select "id" from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and coalesce(project_id, 0) = ? and coalesce(pattern, '') = ? and "id" != ? limit ?;
 -- access.seenProjects
 select "project"."name" from "project" where "project"."name" > ? and (? = ? or "project"."public" = ? or exists (select "own"."id" from "role_assignment" as "own" where "own"."project_id" = "project"."id" and "own"."subject_kind" = ? and "own"."subject_id" = ?) or exists (select "shared"."id" from "role_assignment" as "shared" inner join "group_member" on "group_member"."group_id" = "shared"."subject_id" where "shared"."project_id" = "project"."id" and "shared"."subject_kind" = ? and "group_member"."user_id" = ? and ? = ?)) order by "project"."name" asc limit ?;
 -- access.seenProjectsDescending
@@ -34,28 +68,68 @@ select "session"."id", "session"."generation", "session"."last_seen_at" as "last
 select "session"."id", "session"."provider", "session"."created_at" as "createdAt", "session"."last_seen_at" as "lastSeenAt", "session"."expires_at" as "expiresAt", "session"."client", "session"."user_agent" as "userAgent" from "session" inner join "user" on "user"."id" = "session"."user_id" and "user"."generation" = "session"."generation" and "user"."disabled" = ? where "session"."user_id" = ? and "session"."expires_at" > ? and "session"."last_seen_at" > ? order by "session"."id" desc;
 -- access.stateVersion
 select "version" from "access_state" where "id" = ?;
+-- access.systemAssignments
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where ("role_assignment"."project_id" is null and ? = ?) and "role_assignment"."created_at" >= ? and ("role_assignment"."created_at" > ? or "role_assignment"."id" > ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" asc, "role_assignment"."id" asc limit ?;
+-- access.systemAssignmentsByName
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where ("role_assignment"."project_id" is null and ? = ?) and coalesce("user".name, user_group.name, robot.name, '') >= ? and (coalesce("user".name, user_group.name, robot.name, '') > ? or "role_assignment"."id" > ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by coalesce("user".name, user_group.name, robot.name, '') asc, "role_assignment"."id" asc limit ?;
+-- access.systemAssignmentsByNameDown
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where ("role_assignment"."project_id" is null and ? = ?) and coalesce("user".name, user_group.name, robot.name, '') <= ? and (coalesce("user".name, user_group.name, robot.name, '') < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by coalesce("user".name, user_group.name, robot.name, '') desc, "role_assignment"."id" desc limit ?;
+-- access.systemAssignmentsDown
+select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where ("role_assignment"."project_id" is null and ? = ?) and "role_assignment"."created_at" <= ? and ("role_assignment"."created_at" < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" desc, "role_assignment"."id" desc limit ?;
 -- access.touchSession
 update "session" set "last_seen_at" = ? where "id" = ? and "last_seen_at" <= ?;
+-- access.updateAssignment
+update "role_assignment" set "role" = ?, "permissions" = ?, "pattern" = ? where "id" = ?;
 -- access.updateDisabled
 update "user" set "disabled" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "name" = ?;
 -- access.updatePassword
 update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version" = "version" + ?, "disabled" = ? where "name" = ?;
+-- access.updateRole
+update "role" set "description" = ?, "permissions" = ?, "version" = "version" + ? where "name" = ?;
 -- access.userById
 select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "id" = ?;
 -- access.userByName
 select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "name" = ?;
+-- access.userKey
+select "id" from "user" where "name" = ?;
 -- audit.head
 select "seq", "hash" from "audit_head" where "id" = ?;
 -- audit.insertRecord
 insert into "audit_record" ("seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash") values (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- audit.moveHead
 insert into "audit_head" ("id", "seq", "hash") values (?, ?, ?) on conflict ("id") do update set "seq" = "excluded"."seq", "hash" = "excluded"."hash";
+-- catalog.anyRepository
+select "id" from "repository" where "project_id" = ? limit ?;
+-- catalog.artifactFacts
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."digest" = ?;
+-- catalog.artifactWindowByAge
+select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) order by "manifest"."id" asc, "manifest"."id" asc limit ? offset ?;
+-- catalog.artifactWindowByAgeDown
+select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) order by "manifest"."id" desc, "manifest"."id" desc limit ? offset ?;
+-- catalog.artifactWindowBySize
+select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) order by "manifest"."content_size" asc, "manifest"."id" asc limit ? offset ?;
+-- catalog.artifactWindowBySizeDown
+select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) order by "manifest"."content_size" desc, "manifest"."id" desc limit ? offset ?;
+-- catalog.artifactsByAge
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."id" asc, "manifest"."id" asc limit ?;
+-- catalog.artifactsByAgeDown
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."id" desc, "manifest"."id" desc limit ?;
+-- catalog.artifactsBySize
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."content_size" asc, "manifest"."id" asc limit ?;
+-- catalog.artifactsBySizeDown
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
 select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
 -- catalog.clearUploadLeases
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not null;
 -- catalog.clearUploadLeasesOf
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" >= ? and "lease" < ?;
+-- catalog.contentSize
+select "content_size" as "size" from "manifest" where "repository_id" = ? and "digest" = ?;
 -- catalog.countUploads
 select count(*) as "open" from "upload_session";
 -- catalog.deleteBlob
@@ -74,12 +148,14 @@ select "id" from "upload_session" where "updated_at" < ? and "lease_until" < ? o
 select "id" from "ended_upload" where "id" = ?;
 -- catalog.findUpload
 select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until" as "leaseUntil" from "upload_session" where "id" = ?;
+-- catalog.hideRepository
+update "repository" set "name" = ?, "deleted_at" = ? where "id" = ?;
 -- catalog.insertBlob
 insert into "repository_blob" ("repository_id", "digest", "size", "created_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest") do nothing;
 -- catalog.insertEndedUpload
 insert into "ended_upload" ("id") values (?) on conflict ("id") do nothing;
 -- catalog.insertManifest
-insert into "manifest" ("repository_id", "digest", "media_type", "size", "artifact_type", "annotations", "subject", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+insert into "manifest" ("repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- catalog.insertManifestContent
 insert into "manifest_content" ("manifest_id", "bytes") values (?, ?);
 -- catalog.insertProject
@@ -87,17 +163,21 @@ insert into "project" ("name", "public", "created_at", "created_by", "descriptio
 -- catalog.insertReference
 insert into "manifest_reference" ("manifest_id", "repository_id", "digest", "kind") values (?, ?, ?, ?) on conflict ("manifest_id", "digest", "kind") do nothing;
 -- catalog.insertRepository
-insert into "repository" ("project_id", "name", "created_at") values (?, ?, ?) on conflict ("name") do nothing;
+insert into "repository" ("project_id", "name", "created_at", "description", "version") values (?, ?, ?, ?, ?) on conflict ("name") do nothing;
+-- catalog.insertRepositoryChange
+insert into "repository_change" ("repository_id", "project_id", "updated_at") values (?, ?, ?) on conflict ("repository_id") do nothing;
 -- catalog.insertTagHistory
 insert into "tag_history" ("repository_id", "name", "digest", "previous_digest", "changed_at", "changed_by") values (?, ?, ?, ?, ?, ?);
 -- catalog.insertUpload
 insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
+-- catalog.isRepositoryHidden
+select "id" from "repository" where "id" = ? and "deleted_at" is not null;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
-select "name" from "repository" where "project_id" = ? and "name" > ? order by "name" limit ?;
+select "name" from "repository" where "project_id" = ? and "deleted_at" is null and "name" > ? order by "name" limit ?;
 -- catalog.listTags
 select "name" from "tag" where "repository_id" = ? and "name" > ? order by "name" limit ?;
 -- catalog.manifestByDigest
@@ -106,10 +186,28 @@ select "id", "digest", "media_type" as "mediaType", "size" from "manifest" where
 select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."size" from "tag" inner join "manifest" on "manifest"."repository_id" = "tag"."repository_id" and "manifest"."digest" = "tag"."digest" where "tag"."repository_id" = ? and "tag"."name" = ?;
 -- catalog.manifestContent
 select "bytes" from "manifest_content" where "manifest_id" = ?;
+-- catalog.oldestManifests
+select "id" from "manifest" where "repository_id" = ? order by "id" limit ?;
 -- catalog.projectByName
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "name" = ?;
 -- catalog.pruneEndedUploads
 delete from "ended_upload" where "id" in (select "old"."id" from "ended_upload" as "old" where "old"."id" < ? order by "old"."id" limit ?);
+-- catalog.purgeBlobs
+delete from "repository_blob" where "repository_id" = ? and "digest" in (select "old"."digest" from "repository_blob" as "old" where "old"."repository_id" = ? order by "old"."digest" limit ?);
+-- catalog.purgeContent
+delete from "manifest_content" where "manifest_id" = ?;
+-- catalog.purgeManifest
+delete from "manifest" where "id" = ?;
+-- catalog.purgeReferences
+delete from "manifest_reference" where "manifest_id" = ?;
+-- catalog.purgeRepository
+delete from "repository" where "id" = ?;
+-- catalog.purgeRepositoryChange
+delete from "repository_change" where "repository_id" = ?;
+-- catalog.purgeTagHistory
+delete from "tag_history" where "id" in (select "old"."id" from "tag_history" as "old" where "old"."repository_id" = ? order by "old"."name", "old"."id" limit ?);
+-- catalog.purgeTags
+delete from "tag" where "repository_id" = ? and "name" in (select "old"."name" from "tag" as "old" where "old"."repository_id" = ? order by "old"."name" limit ?);
 -- catalog.referencesTo
 select "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? limit ?;
 -- catalog.releaseUpload
@@ -120,20 +218,64 @@ delete from "upload_session" where "id" = ? and "updated_at" < ? and "lease_unti
 delete from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.removeUpload
 delete from "upload_session" where "id" = ?;
+-- catalog.repositoriesByAge
+select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."project_id" = ? and "repository"."deleted_at" is null and "repository"."created_at" >= ? and ("repository"."created_at" > ? or "repository"."id" > ?) order by "repository"."created_at" asc, "repository"."id" asc limit ?;
+-- catalog.repositoriesByAgeDown
+select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."project_id" = ? and "repository"."deleted_at" is null and "repository"."created_at" <= ? and ("repository"."created_at" < ? or "repository"."id" < ?) order by "repository"."created_at" desc, "repository"."id" desc limit ?;
+-- catalog.repositoriesByName
+select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."project_id" = ? and "repository"."deleted_at" is null and "repository"."name" >= ? and ("repository"."name" > ? or "repository"."id" > ?) order by "repository"."name" asc, "repository"."id" asc limit ?;
+-- catalog.repositoriesByNameDown
+select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."project_id" = ? and "repository"."deleted_at" is null and "repository"."name" <= ? and ("repository"."name" < ? or "repository"."id" < ?) order by "repository"."name" desc, "repository"."id" desc limit ?;
+-- catalog.repositoriesByUpdate
+select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository_change" inner join "repository" on "repository"."id" = "repository_change"."repository_id" where "repository_change"."project_id" = ? and "repository"."deleted_at" is null and "repository_change"."updated_at" >= ? and ("repository_change"."updated_at" > ? or "repository_change"."repository_id" > ?) order by "repository_change"."updated_at" asc, "repository_change"."repository_id" asc limit ?;
+-- catalog.repositoriesByUpdateDown
+select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository_change" inner join "repository" on "repository"."id" = "repository_change"."repository_id" where "repository_change"."project_id" = ? and "repository"."deleted_at" is null and "repository_change"."updated_at" <= ? and ("repository_change"."updated_at" < ? or "repository_change"."repository_id" < ?) order by "repository_change"."updated_at" desc, "repository_change"."repository_id" desc limit ?;
 -- catalog.repositoriesOf
 select "repository"."id", "repository"."name", "repository_blob"."size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" > ? order by "repository_blob"."repository_id" limit ?;
 -- catalog.repositoryByName
 select "id", "name", "project_id" as "projectId" from "repository" where "name" = ?;
+-- catalog.repositoryFacts
+select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."name" = ?;
 -- catalog.repositoryName
 select "name" from "repository" where "id" = ?;
 -- catalog.subjectByPrefix
 select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? and "subject" < ? limit ?;
 -- catalog.tagDigest
 select "digest" from "tag" where "repository_id" = ? and "name" = ?;
+-- catalog.tagFacts
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."name" = ?;
+-- catalog.tagHistory
+select "id", "digest", "previous_digest" as "previous", "changed_at" as "at", "changed_by" as "by" from "tag_history" where "repository_id" = ? and "name" = ? and "id" > ? order by "id" asc limit ?;
+-- catalog.tagHistoryDown
+select "id", "digest", "previous_digest" as "previous", "changed_at" as "at", "changed_by" as "by" from "tag_history" where "repository_id" = ? and "name" = ? and "id" < ? order by "id" desc limit ?;
+-- catalog.tagWindowByName
+select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" > ?) order by "tag"."name" asc, "tag"."name" asc limit ? offset ?;
+-- catalog.tagWindowByNameDown
+select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" < ?) order by "tag"."name" desc, "tag"."name" desc limit ? offset ?;
+-- catalog.tagWindowByUpdate
+select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" > ?) order by "tag"."updated_at" asc, "tag"."name" asc limit ? offset ?;
+-- catalog.tagWindowByUpdateDown
+select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) order by "tag"."updated_at" desc, "tag"."name" desc limit ? offset ?;
+-- catalog.tagsByName
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" > ?) and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."name" asc, "tag"."name" asc limit ?;
+-- catalog.tagsByNameDown
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" < ?) and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."name" desc, "tag"."name" desc limit ?;
+-- catalog.tagsByUpdate
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" > ?) and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" asc, "tag"."name" asc limit ?;
+-- catalog.tagsByUpdateDown
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" desc, "tag"."name" desc limit ?;
 -- catalog.tagsOfDigest
 select "name" from "tag" where "repository_id" = ? and "digest" = ?;
+-- catalog.tagsOfDigestByName
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" > ? order by "tag"."name" asc limit ?;
+-- catalog.tagsOfDigestByNameDown
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
 -- catalog.updateProject
 update "project" set "public" = ?, "description" = ?, "environment" = ?, "pull_networks" = ?, "push_networks" = ?, "version" = "version" + ? where "id" = ?;
+-- catalog.updateRepositoryChange
+update "repository_change" set "updated_at" = ? where "repository_id" = ?;
+-- catalog.updateRepositoryDescription
+update "repository" set "description" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.updateVisibility
 update "project" set "public" = ?, "version" = "version" + ? where "name" = ?;
 -- catalog.upsertTag
@@ -178,6 +320,62 @@ delete from "job" where "id" in (select "old"."id" from "job" as "old" where "ol
 update "job" set "state" = ?, "due_at" = ?, "attempts" = ?, "holder" = ?, "cancelled" = ?, "result" = ?, "last_error" = ? where "id" = ? and "fence" = ? and "state" = ?;
 -- jobs.settle
 update "job" set "state" = ?, "due_at" = ?, "unique_key" = ?, "holder" = ?, "result" = ?, "last_error" = ?, "finished_at" = ? where "id" = ? and "fence" = ? and "state" = ? and "again" = ?;
+-- machines.accessKeyOf
+select "id", "name", "limits", "expires_at" as "expiresAt", "created_at" as "createdAt", "version" from "access_key" where "id" = ? and "owner_kind" = ? and "owner_id" = ?;
+-- machines.accessKeys
+select "id", "name", "limits", "expires_at" as "expiresAt", "created_at" as "createdAt", "version" from "access_key" where "owner_kind" = ? and "owner_id" = ? and "name" > ? and lower("name") like ? escape '\' order by "name" asc limit ?;
+-- machines.accessKeysDescending
+select "id", "name", "limits", "expires_at" as "expiresAt", "created_at" as "createdAt", "version" from "access_key" where "owner_kind" = ? and "owner_id" = ? and "name" < ? and lower("name") like ? escape '\' order by "name" desc limit ?;
+-- machines.countAccessKeysOf
+select count(*) as "count" from "access_key" where "owner_kind" = ? and "owner_id" = ?;
+-- machines.deleteAccessKey
+delete from "access_key" where "id" = ?;
+-- machines.deleteAccessKeysOf
+delete from "access_key" where "owner_kind" = ? and "owner_id" = ?;
+-- machines.deleteKeySecretsBelow
+delete from "access_key_secret" where "key_id" = ? and "number" < ?;
+-- machines.deleteKeySecretsOf
+delete from "access_key_secret" where "key_id" in (select "id" from "access_key" where "owner_kind" = ? and "owner_id" = ?);
+-- machines.deleteRobot
+delete from "robot" where "id" = ?;
+-- machines.endKeySecrets
+update "access_key_secret" set "ends_at" = ? where "key_id" = ? and ("ends_at" is null or "ends_at" > ?);
+-- machines.firstAccessKeyOf
+select "id", "name", "limits", "expires_at" as "expiresAt", "created_at" as "createdAt", "version" from "access_key" where "owner_kind" = ? and "owner_id" = ? order by "name" limit ?;
+-- machines.insertAccessKey
+insert into "access_key" ("owner_kind", "owner_id", "name", "limits", "expires_at", "created_at", "version") values (?, ?, ?, ?, ?, ?, ?) on conflict ("owner_kind", "owner_id", "name") do nothing returning "id";
+-- machines.insertKeySecret
+insert into "access_key_secret" ("key_id", "number", "hash", "created_at", "ends_at", "last_used_at", "last_used_from") values (?, ?, ?, ?, ?, ?, ?);
+-- machines.insertRobot
+insert into "robot" ("name", "project_id", "description", "disabled", "expires_at", "generation", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
+-- machines.keySecretByHash
+select "access_key_secret"."key_id" as "keyId", "access_key_secret"."number", "access_key_secret"."ends_at" as "endsAt", "access_key"."owner_kind" as "ownerKind", "access_key"."owner_id" as "ownerId", "access_key"."expires_at" as "expiresAt", "access_key"."limits" from "access_key_secret" inner join "access_key" on "access_key"."id" = "access_key_secret"."key_id" where "access_key_secret"."hash" = ?;
+-- machines.keySecretByNumber
+select "access_key_secret"."key_id" as "keyId", "access_key_secret"."number", "access_key_secret"."ends_at" as "endsAt", "access_key"."owner_kind" as "ownerKind", "access_key"."owner_id" as "ownerId", "access_key"."expires_at" as "expiresAt", "access_key"."limits" from "access_key_secret" inner join "access_key" on "access_key"."id" = "access_key_secret"."key_id" where "access_key_secret"."key_id" = ? and "access_key_secret"."number" = ?;
+-- machines.keySecrets
+select "number", "created_at" as "createdAt", "ends_at" as "endsAt", "last_used_at" as "lastUsedAt", "last_used_from" as "lastUsedFrom" from "access_key_secret" where "key_id" = ? order by "number";
+-- machines.noteKeyUse
+update "access_key_secret" set "last_used_at" = ?, "last_used_from" = ? where "key_id" = ? and "number" = ? and ("last_used_at" is null or "last_used_at" < ?);
+-- machines.projectIdByName
+select "id" from "project" where "name" = ?;
+-- machines.rightsOfRobot
+select "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "project"."name" as "project" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ? order by "role_assignment"."id";
+-- machines.robotById
+select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "id" = ?;
+-- machines.robotByName
+select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "name" = ?;
+-- machines.robotOf
+select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "id" = ? and "project_id" is not distinct from ?;
+-- machines.robots
+select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "project_id" is not distinct from ? and "name" > ? and lower("name") like ? escape '\' and (? = ? or "disabled" = ?) order by "name" asc limit ?;
+-- machines.robotsDescending
+select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "project_id" is not distinct from ? and "name" < ? and lower("name") like ? escape '\' and (? = ? or "disabled" = ?) order by "name" desc limit ?;
+-- machines.robotsOfProject
+select "id" from "robot" where "project_id" = ?;
+-- machines.updateAccessKey
+update "access_key" set "limits" = ?, "expires_at" = ?, "version" = "version" + ? where "id" = ?;
+-- machines.updateRobot
+update "robot" set "description" = ?, "disabled" = ?, "expires_at" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "id" = ?;
 -- outbox.append
 insert into "outbox_event" ("topic", "repository", "payload", "created_at") values (?, ?, ?, ?);
 -- outbox.eventsAfter

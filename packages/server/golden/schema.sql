@@ -92,6 +92,32 @@ alter table "project" add column "pull_networks" text default '' not null;
 alter table "project" add column "push_networks" text default '' not null;
 alter table "project" add column "version" integer default 1 not null;
 
+-- 0004-lists
+alter table "repository" add column "description" text default '' not null;
+alter table "repository" add column "deleted_at" bigint;
+alter table "repository" add column "version" integer default 1 not null;
+create index "repository_created" on "repository" ("project_id", "created_at", "id");
+create table "repository_change" (
+  "repository_id" integer primary key references "repository" ("id"),
+  "project_id" integer not null,
+  "updated_at" bigint not null
+);
+create index "repository_change_time" on "repository_change" ("project_id", "updated_at", "repository_id");
+INSERT INTO repository_change (repository_id, project_id, updated_at) SELECT id, project_id,
+            coalesce((SELECT max(created_at) FROM manifest WHERE repository_id = repository.id), created_at) FROM repository;
+alter table "manifest" add column "content_size" bigint default 0 not null;
+UPDATE manifest SET content_size = size + coalesce((SELECT sum(blob.size) FROM manifest_reference AS part
+            JOIN repository_blob AS blob ON blob.repository_id = part.repository_id AND blob.digest = part.digest
+            WHERE part.manifest_id = manifest.id AND part.kind = 'blob'), 0);
+UPDATE manifest SET content_size = content_size + coalesce((SELECT sum(child.content_size) FROM manifest_reference AS part
+            JOIN manifest AS child ON child.repository_id = part.repository_id AND child.digest = part.digest
+            WHERE part.manifest_id = manifest.id AND part.kind = 'manifest'), 0);
+create index "manifest_pushed" on "manifest" ("repository_id", "id");
+create index "manifest_content_size" on "manifest" ("repository_id", "content_size", "id");
+drop index "tag_digest";
+create index "tag_digest_name" on "tag" ("repository_id", "digest", "name");
+create index "tag_updated" on "tag" ("repository_id", "updated_at", "name");
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,
@@ -159,6 +185,9 @@ create table "access_state" (
 );
 INSERT INTO access_state (id, version) VALUES (1, 1);
 
+-- 0003-assignments-by-role
+create index "role_assignment_role" on "role_assignment" ("role", "project_id");
+
 -- 0001-sessions
 create table "session" (
   "id" integer primary key autoincrement,
@@ -174,6 +203,42 @@ create table "session" (
 );
 create index "session_user" on "session" ("user_id", "id");
 create index "session_expiry" on "session" ("expires_at");
+
+-- 0001-machines
+create table "robot" (
+  "id" integer primary key autoincrement,
+  "name" text not null unique,
+  "project_id" integer references "project" ("id"),
+  "description" text not null,
+  "disabled" integer not null,
+  "expires_at" bigint,
+  "generation" integer not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null
+);
+create index "robot_project" on "robot" ("project_id", "name");
+create table "access_key" (
+  "id" integer primary key autoincrement,
+  "owner_kind" text not null,
+  "owner_id" integer not null,
+  "name" text not null,
+  "limits" text,
+  "expires_at" bigint,
+  "created_at" bigint not null,
+  "version" integer not null,
+  constraint "access_key_name" unique ("owner_kind", "owner_id", "name")
+);
+create table "access_key_secret" (
+  "key_id" integer not null references "access_key" ("id"),
+  "number" integer not null,
+  "hash" text not null unique,
+  "created_at" bigint not null,
+  "ends_at" bigint,
+  "last_used_at" bigint,
+  "last_used_from" text,
+  constraint "access_key_secret_pk" primary key ("key_id", "number")
+);
 
 -- 0001-jobs
 create table "job" (

@@ -43,12 +43,19 @@ export interface Access {
   decide(identity: Identity, action: Action, repository: string): Promise<Decision>;
   /** Does this identity hold a permission, whatever a token of the token service narrows it to? */
   holds(identity: Identity, permission: Permission, resource: Resource): Promise<boolean>;
+  /**
+   * Which of these permissions an identity may not give to others, on a whole project or else on the system: each that it
+   * does not hold there by a right of its own, without exceptions. From where it asks does not count.
+   */
+  lacks(identity: Identity, permissions: Iterable<Permission>, project: string | undefined): Promise<Permission[]>;
   /** The same for a subject as such, rule by rule. */
   explain(subject: Subject | undefined, permission: Permission, resource: Resource, client: string): Promise<Explanation>;
   /** Projects after `last`, by name, in which an identity may pull something, and which repositories. Costs nothing for those that are not seen. */
   pullable(identity: Identity, last: string): AsyncIterable<PullableProject>;
   /** The same of one project; undefined where it may pull nothing there. */
   pullableIn(identity: Identity, project: string): Promise<PullableProject | undefined>;
+  /** The same of one project and any permission on its repositories. */
+  seenIn(identity: Identity, project: string, permission: Permission): Promise<PullableProject | undefined>;
   /** May this identity list the catalogue (what it then sees is filtered)? */
   decideCatalog(identity: Identity): Decision;
 }
@@ -140,13 +147,25 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
     return project?.public === true && PUBLIC.has(ask.permission) && !isDenied(statements, ask);
   }
 
-  async function pullableIn(identity: Identity, name: string): Promise<PullableProject | undefined> {
+  async function seenIn(identity: Identity, name: string, permission: Permission): Promise<PullableProject | undefined> {
     const { subject, limits, origin } = identity;
-    const { project, statements, ask } = await look(subject, 'repository:pull', { project: name }, origin.client);
+    const { project, statements, ask } = await look(subject, permission, { project: name }, origin.client);
     if (!project || isOutside(project, ask)) return undefined;
-    const ofPull = (statement: Statement) => statement.permissions.has('repository:pull');
-    if (!project.public && !statements.some((statement) => statement.effect === 'allow' && ofPull(statement))) return undefined;
+    const isOpen = project.public && PUBLIC.has(permission);
+    if (!isOpen && !statements.some(({ effect, permissions }) => effect === 'allow' && permissions.has(permission))) return undefined;
     return { id: project.id, name, allows: (repository) => judge(project, statements, limits, { ...ask, repository }) };
+  }
+
+  const pullableIn = (identity: Identity, name: string) => seenIn(identity, name, 'repository:pull');
+
+  async function lacks({ subject, limits, origin }: Identity, permissions: Iterable<Permission>, project: string | undefined) {
+    const statements = subject ? await rules.of(subject, project) : [];
+    const whole = (binding: readonly Statement[], ask: Ask) =>
+      allows(binding, ask) && !binding.some((statement) => statement.effect === 'deny' && isAbout(statement, ask));
+    return [...permissions].filter((permission) => {
+      const ask: Ask = { permission, project, client: origin.client, now: now() };
+      return !whole(statements, ask) || (limits !== undefined && !whole(limits, ask));
+    });
   }
 
   async function* pullable(identity: Identity, last: string): AsyncGenerator<PullableProject> {
@@ -204,14 +223,21 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
       return { allowed, reason: reasonOf(allowed, steps), steps };
     },
 
+    lacks,
     pullable,
     pullableIn,
+    seenIn,
 
     decideCatalog({ subject, token }) {
       if (token === undefined) return subject ? 'allowed' : 'challenge';
       return token.access.some((grant) => grant.type === 'registry' && grant.name === 'catalog') ? 'allowed' : 'challenge';
     },
   };
+}
+
+/** Whether a rule says anything of a permission in a project, be it of a part of it or under a condition. */
+function isAbout({ permissions, project }: Statement, ask: Ask): boolean {
+  return permissions.has(ask.permission) && (project === undefined || ask.project === undefined || project === ask.project);
 }
 
 function isDenied(statements: readonly Statement[], ask: Ask): boolean {

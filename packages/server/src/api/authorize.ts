@@ -1,5 +1,5 @@
 import { type Access, type Identity, isPermission, PERMISSIONS, type Permission, type Resource } from '../access/index.ts';
-import { AppError, type Route } from '../platform/index.ts';
+import { AppError, type Route, repositoryIn } from '../platform/index.ts';
 
 /** Parameters that name the resource of a permission, from the outside in. */
 type PathParams = Readonly<Record<string, string | undefined>>;
@@ -7,7 +7,7 @@ type PathParams = Readonly<Record<string, string | undefined>>;
 /** What a route's permission is asked on: the project and repository that its path names, else the system. */
 export function resourceOf(params: PathParams): Resource {
   const { project, repository } = params;
-  return { project, repository: repository === undefined ? undefined : `${project}/${repository}` };
+  return { project, repository: project === undefined || repository === undefined ? undefined : repositoryIn(project, repository) };
 }
 
 /** Throws at start for a route whose permission nobody could hold, or that is asked on nothing its path names. */

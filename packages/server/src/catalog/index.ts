@@ -1,3 +1,4 @@
+export { artifactRoutes } from './artifact-routes.ts';
 export { findBlob, linkBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export type { CatalogEvent } from './events.ts';
 export {
@@ -27,7 +28,10 @@ export {
   type Repository,
   setProjectVisibility,
 } from './projects.ts';
+export { catalogJobs } from './repository-removal.ts';
+export { repositoryRoutes, type SeenProject } from './repository-routes.ts';
 export { catalogMigrations } from './schema.ts';
+export { tagRoutes } from './tag-routes.ts';
 export { deleteTag, findTag, pageOfTags } from './tags.ts';
 export {
   clearUploadLeases,

@@ -2,6 +2,7 @@ import type { Manifest } from '@entrepot/oci';
 import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { findBlob, referenceTo } from './blobs.ts';
 import { announce } from './events.ts';
+import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { deleteTag, setTag } from './tags.ts';
 
@@ -26,6 +27,9 @@ const manifestByTag = query<{ repositoryId: number; tag: string }>()('manifestBy
     .where('tag.repository_id', '=', p('repositoryId'))
     .where('tag.name', '=', p('tag')),
 );
+const contentSizeOf = query<Key>()('contentSize', (db, p) =>
+  db.selectFrom('manifest').select('content_size as size').where('repository_id', '=', p('repositoryId')).where('digest', '=', p('digest')),
+);
 const contentOf = query<{ id: number }>()('manifestContent', (db, p) =>
   db.selectFrom('manifest_content').select('bytes').where('manifest_id', '=', p('id')),
 );
@@ -33,6 +37,7 @@ const insertManifest = query<
   Key & {
     mediaType: string;
     size: number;
+    contentSize: number;
     artifactType: string | null;
     annotations: string | null;
     subject: string | null;
@@ -47,6 +52,7 @@ const insertManifest = query<
       digest: p('digest'),
       media_type: p('mediaType'),
       size: p('size'),
+      content_size: p('contentSize'),
       artifact_type: p('artifactType'),
       annotations: p('annotations'),
       subject: p('subject'),
@@ -151,6 +157,7 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
       digest,
       mediaType: manifest.mediaType,
       size: push.bytes.length,
+      contentSize: await contentSize(tx, push),
       artifactType: manifest.artifactType ?? null,
       annotations: manifest.annotations ? JSON.stringify(manifest.annotations) : null,
       subject: manifest.subject?.digest ?? null,
@@ -163,6 +170,7 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
     for (const child of manifest.children) {
       await tx.run(insertReference, { id: row.id, repositoryId, digest: child.digest, kind: 'manifest' });
     }
+    await touchRepository(tx, repositoryId, now);
   } else if (existing.mediaType !== manifest.mediaType) {
     throw new AppError('manifest_invalid', `these bytes are stored as ${existing.mediaType}, they cannot become ${manifest.mediaType}`);
   }
@@ -170,6 +178,21 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
   await announce(tx, repositoryId, { topic: 'manifest.pushed', payload }, now);
   for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by });
   return { created: !existing };
+}
+
+/** Bytes of a manifest, of what it needs, and of its children; what is missing counts as its descriptor says. */
+async function contentSize(tx: Session, { repositoryId, bytes, manifest }: ManifestPush): Promise<number> {
+  let size = bytes.length;
+  const counted = new Set<string>();
+  for (const blob of manifest.blobs) {
+    if (!counted.has(blob.digest)) size += blob.size;
+    counted.add(blob.digest);
+  }
+  for (const { digest, size: own } of manifest.children) {
+    if (!counted.has(digest)) size += (await tx.first(contentSizeOf, { repositoryId, digest }))?.size ?? own;
+    counted.add(digest);
+  }
+  return size;
 }
 
 async function requireReferences(tx: Session, { repositoryId, manifest, sparse }: ManifestPush): Promise<void> {
@@ -198,6 +221,7 @@ export async function deleteManifest(tx: Session, repositoryId: number, digest: 
   const parent = await referenceTo(tx, repositoryId, digest, 'manifest');
   if (parent) throw new AppError('manifest_referenced', `the manifest belongs to index ${parent}; delete that first`);
   for (const { name } of await tx.all(tagsOfDigest, { repositoryId, digest })) await deleteTag(tx, { repositoryId, name, by, now });
+  await touchRepository(tx, repositoryId, now);
   await tx.run(deleteReferences, { id: manifest.id });
   await tx.run(deleteContent, { id: manifest.id });
   await tx.run(deleteManifestRow, { id: manifest.id });

@@ -94,14 +94,30 @@ const deleteProjectRow = query<{ id: number }>()('deleteProject', (db, p) => db.
 const insertRepository = query<{ projectId: number; name: string; now: number }>()('insertRepository', (db, p) =>
   db
     .insertInto('repository')
-    .values({ project_id: p('projectId'), name: p('name'), created_at: p('now') })
+    .values({ project_id: p('projectId'), name: p('name'), created_at: p('now'), description: '', version: 1 })
     .onConflict((conflict) => conflict.column('name').doNothing()),
+);
+const insertChange = query<{ id: number; projectId: number; now: number }>()('insertRepositoryChange', (db, p) =>
+  db
+    .insertInto('repository_change')
+    .values({ repository_id: p('id'), project_id: p('projectId'), updated_at: p('now') })
+    .onConflict((conflict) => conflict.column('repository_id').doNothing()),
+);
+const updateChange = query<{ id: number; now: number }>()('updateRepositoryChange', (db, p) =>
+  db
+    .updateTable('repository_change')
+    .set({ updated_at: p('now') })
+    .where('repository_id', '=', p('id')),
+);
+const anyRepository = query<{ projectId: number }>()('anyRepository', (db, p) =>
+  db.selectFrom('repository').select('id').where('project_id', '=', p('projectId')).limit(1),
 );
 const listRepositories = query<{ projectId: number; last: string; limit: number }>()('listRepositories', (db, p) =>
   db
     .selectFrom('repository')
     .select('name')
     .where('project_id', '=', p('projectId'))
+    .where('deleted_at', 'is', null)
     .where('name', '>', p('last'))
     .orderBy('name')
     .limit(p('limit')),
@@ -166,6 +182,8 @@ export async function changeProject(tx: Session, project: Project, change: Parti
 export async function deleteProject(tx: Session, { id, name }: Project): Promise<void> {
   const [repository] = await pageOfRepositories(tx, id, '', 1);
   if (repository !== undefined) throw new AppError('conflict', `project ${name} still has repositories, such as ${repository}`);
+  if (await tx.first(anyRepository, { projectId: id }))
+    throw new AppError('conflict', `content of project ${name} is still being deleted; try again`);
   await tx.run(deleteProjectRow, { id });
 }
 
@@ -178,7 +196,13 @@ export async function ensureRepository(tx: Session, name: string, now: number): 
   await tx.run(insertRepository, { projectId: project.id, name, now });
   const made = await tx.first(repositoryByName, { name });
   if (!made) throw new Error('a repository vanished in its own transaction');
+  await tx.run(insertChange, { id: made.id, projectId: project.id, now });
   return made;
+}
+
+/** Notes that the content of a repository changed. */
+export async function touchRepository(tx: Session, id: number, now: number): Promise<void> {
+  await tx.run(updateChange, { id, now });
 }
 
 /** Names of a project's repositories after `last` in byte order. */

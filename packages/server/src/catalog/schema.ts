@@ -1,4 +1,4 @@
-import type { Generated } from 'kysely';
+import { type Compilable, CompiledQuery, type Generated } from 'kysely';
 import type { Migration } from '../platform/index.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
@@ -18,7 +18,19 @@ export interface CatalogTables {
     /** Rises with every change of the row. */
     version: number;
   };
-  repository: { id: Generated<number>; project_id: number; name: string; created_at: number };
+  repository: {
+    id: Generated<number>;
+    project_id: number;
+    /** Full name; of a deleted one a text outside the grammar, until its content is gone too. */
+    name: string;
+    created_at: number;
+    description: string;
+    deleted_at: number | null;
+    /** Rises with every change of the description. */
+    version: number;
+  };
+  /** When the content of a repository last changed; apart, as rows of `repository` are kept in memory until one changes. */
+  repository_change: { repository_id: number; project_id: number; updated_at: number };
   /** Which blobs a repository may show: the only thing that makes a blob visible (invariant 4). */
   repository_blob: { repository_id: number; digest: string; size: number; created_at: number };
   manifest: {
@@ -27,6 +39,8 @@ export interface CatalogTables {
     digest: string;
     media_type: string;
     size: number;
+    /** Of the manifest and all it needs; of an index with its children. */
+    content_size: number;
     artifact_type: string | null;
     annotations: string | null;
     /** The referrer edge. */
@@ -66,6 +80,11 @@ export interface CatalogTables {
   };
   /** Sessions that ended a short while ago, whose ids would pass for those of new ones. */
   ended_upload: { id: string };
+}
+
+/** A statement that fills new columns; plain SQL that both dialects read alike. */
+function fill(text: string): Compilable {
+  return { compile: () => CompiledQuery.raw(text) };
 }
 
 export const catalogMigrations: readonly Migration[] = [
@@ -166,6 +185,35 @@ export const catalogMigrations: readonly Migration[] = [
       db.schema.alterTable('project').addColumn('pull_networks', 'text', (c) => c.notNull().defaultTo('')),
       db.schema.alterTable('project').addColumn('push_networks', 'text', (c) => c.notNull().defaultTo('')),
       db.schema.alterTable('project').addColumn('version', 'integer', (c) => c.notNull().defaultTo(1)),
+    ],
+  },
+  {
+    name: '0004-lists',
+    up: ({ db }) => [
+      db.schema.alterTable('repository').addColumn('description', 'text', (c) => c.notNull().defaultTo('')),
+      db.schema.alterTable('repository').addColumn('deleted_at', 'bigint'),
+      db.schema.alterTable('repository').addColumn('version', 'integer', (c) => c.notNull().defaultTo(1)),
+      db.schema.createIndex('repository_created').on('repository').columns(['project_id', 'created_at', 'id']),
+      db.schema
+        .createTable('repository_change')
+        .addColumn('repository_id', 'integer', (c) => c.primaryKey().references('repository.id'))
+        .addColumn('project_id', 'integer', (c) => c.notNull())
+        .addColumn('updated_at', 'bigint', (c) => c.notNull()),
+      db.schema.createIndex('repository_change_time').on('repository_change').columns(['project_id', 'updated_at', 'repository_id']),
+      fill(`INSERT INTO repository_change (repository_id, project_id, updated_at) SELECT id, project_id,
+            coalesce((SELECT max(created_at) FROM manifest WHERE repository_id = repository.id), created_at) FROM repository`),
+      db.schema.alterTable('manifest').addColumn('content_size', 'bigint', (c) => c.notNull().defaultTo(0)),
+      fill(`UPDATE manifest SET content_size = size + coalesce((SELECT sum(blob.size) FROM manifest_reference AS part
+            JOIN repository_blob AS blob ON blob.repository_id = part.repository_id AND blob.digest = part.digest
+            WHERE part.manifest_id = manifest.id AND part.kind = 'blob'), 0)`),
+      fill(`UPDATE manifest SET content_size = content_size + coalesce((SELECT sum(child.content_size) FROM manifest_reference AS part
+            JOIN manifest AS child ON child.repository_id = part.repository_id AND child.digest = part.digest
+            WHERE part.manifest_id = manifest.id AND part.kind = 'manifest'), 0)`),
+      db.schema.createIndex('manifest_pushed').on('manifest').columns(['repository_id', 'id']),
+      db.schema.createIndex('manifest_content_size').on('manifest').columns(['repository_id', 'content_size', 'id']),
+      db.schema.dropIndex('tag_digest'),
+      db.schema.createIndex('tag_digest_name').on('tag').columns(['repository_id', 'digest', 'name']),
+      db.schema.createIndex('tag_updated').on('tag').columns(['repository_id', 'updated_at', 'name']),
     ],
   },
 ];

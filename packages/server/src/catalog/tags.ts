@@ -1,5 +1,6 @@
 import { AppError, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
+import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
@@ -63,6 +64,7 @@ export async function setTag(
   if (previous === tag.digest) return;
   await tx.run(upsertTag, tag);
   await tx.run(insertHistory, { ...tag, previous });
+  await touchRepository(tx, tag.repositoryId, tag.now);
   const { name, digest, by } = tag;
   await announce(tx, tag.repositoryId, { topic: 'tag.moved', payload: { tag: name, digest, previous, by } }, tag.now);
 }
@@ -73,6 +75,7 @@ export async function deleteTag(tx: Session, tag: { repositoryId: number; name: 
   if (previous === undefined) throw new AppError('manifest_unknown', 'tag unknown to the repository');
   await tx.run(removeTag, tag);
   await tx.run(insertHistory, { ...tag, digest: null, previous });
+  await touchRepository(tx, tag.repositoryId, tag.now);
   await announce(tx, tag.repositoryId, { topic: 'tag.deleted', payload: { tag: tag.name, previous, by: tag.by } }, tag.now);
 }
 

@@ -16,6 +16,7 @@ export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variable
 export type { ConnectTarget } from './connection.ts';
 export { lockData } from './data-lock.ts';
 export {
+  AFTER_ALL,
   BEFORE_ALL,
   beyond,
   containing,
@@ -31,6 +32,7 @@ export {
   type Session,
   sortOf,
   sqliteCompiler,
+  upTo,
   type Value,
 } from './database/index.ts';
 export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
@@ -79,6 +81,7 @@ export {
   type RestCall,
   type Route,
   readCursor,
+  repositoryIn,
   requireMatch,
   routesFor,
 } from './rest.ts';

@@ -131,12 +131,17 @@ export function routesFor<C extends Caller>() {
   };
 }
 
+/** Full name of the repository that a path names: by its name within the project, or `_` for the one named as the project itself. */
+export function repositoryIn(project: string, repository: string): string {
+  return repository === '_' ? project : `${project}/${repository}`;
+}
+
 export const PAGE_DEFAULT = 50;
 export const PAGE_MAX = 1000;
 
 /** Query of a list: page size and position, the fields it may be sorted by (`-` before one for descending), its filters. */
-export function listQuery<F extends Record<string, TSchema>>(sortable: readonly string[], filters: F) {
-  const orders = sortable.flatMap((field) => [field, `-${field}`]);
+export function listQuery<S extends string, F extends Record<string, TSchema>>(sortable: readonly S[], filters: F) {
+  const orders = sortable.flatMap((field): (S | `-${S}`)[] => [field, `-${field}`]);
   return Type.Object(
     {
       limit: Type.Optional(Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT, description: 'most items of the page' })),

@@ -12,6 +12,12 @@ export function beyond(column: Expression, tie: Expression, order: Order, at: Ex
   return sql<SqlBool>`${column} ${sign}= ${at} and (${column} ${sign} ${at} or ${tie} ${sign} ${tieAt})`;
 }
 
+/** The complement of `beyond`: rows up to a position, itself included. */
+export function upTo(column: Expression, tie: Expression, order: Order, at: Expression, tieAt: Expression): RawBuilder<SqlBool> {
+  const sign = sql.raw(order === 'asc' ? '<' : '>');
+  return sql<SqlBool>`${column} ${sign}= ${at} and (${column} ${sign} ${at} or ${tie} ${sign}= ${tieAt})`;
+}
+
 /** Whether a text holds another one, in whatever case; the parameter is what `containing` makes of it. */
 export function holdsText(column: Expression, pattern: Expression): RawBuilder<SqlBool> {
   return sql<SqlBool>`lower(${column}) like ${pattern} escape '\\'`;
@@ -27,6 +33,9 @@ export const BEFORE_ALL = {
   asc: { text: '', number: Number.MIN_SAFE_INTEGER },
   desc: { text: '\u{10ffff}', number: Number.MAX_SAFE_INTEGER },
 } as const;
+
+/** What comes after everything in an order. */
+export const AFTER_ALL = { asc: BEFORE_ALL.desc, desc: BEFORE_ALL.asc } as const;
 
 /** `-name` as field and order. */
 export function sortOf<F extends string>(sort: F | `-${F}`): { field: F; order: Order } {

@@ -1,0 +1,103 @@
+import { parseManifest } from '@entrepot/oci';
+import Type, { type Static, type TObject } from 'typebox';
+import type { Session } from '../platform/index.ts';
+import { manifestBytes, type StoredManifest } from './manifests.ts';
+
+const Descriptor = { mediaType: Type.String(), digest: Type.String(), size: Type.Integer() };
+const Platform = Type.Object({
+  os: Type.String(),
+  architecture: Type.String(),
+  variant: Type.Optional(Type.String()),
+  osVersion: Type.Optional(Type.String()),
+});
+
+/** What a manifest itself says, besides the facts that lists show. */
+export const ArtifactContent = {
+  manifestSize: Type.Integer({ description: 'bytes of the manifest itself' }),
+  annotations: Type.Record(Type.String(), Type.String()),
+  blobs: Type.Array(Type.Object(Descriptor), { description: 'config and layers' }),
+  children: Type.Array(Type.Object({ ...Descriptor, platform: Type.Optional(Platform) }), { description: 'manifests of an index' }),
+  image: Type.Optional(
+    Type.Object(
+      {
+        platform: Platform,
+        created: Type.Optional(Type.String()),
+        author: Type.Optional(Type.String()),
+        labels: Type.Record(Type.String(), Type.String()),
+      },
+      { description: "from an image's config" },
+    ),
+  ),
+};
+
+export type Content = Static<TObject<typeof ArtifactContent>>;
+type Reading = (digest: string, most: number) => Promise<Uint8Array | undefined>;
+
+const CONFIG_TYPES: ReadonlySet<string> = new Set([
+  'application/vnd.oci.image.config.v1+json',
+  'application/vnd.docker.container.image.v1+json',
+]);
+const CONFIG_BYTES = 256 * 1024;
+
+/** What a stored manifest says; undefined where it was deleted meanwhile. */
+export async function contentOf(session: Session, stored: StoredManifest, readBlob: Reading): Promise<Content | undefined> {
+  const bytes = await manifestBytes(session, stored.id);
+  if (!bytes) return undefined;
+  const { annotations = {}, blobs, children } = parseManifest(bytes, stored.mediaType);
+  const platforms = platformsOf(bytes);
+  const config = blobs.find(({ mediaType }) => CONFIG_TYPES.has(mediaType));
+  const image = config && imageOf(await readBlob(config.digest, CONFIG_BYTES));
+  return {
+    manifestSize: stored.size,
+    annotations: { ...annotations },
+    blobs: blobs.map(({ mediaType, digest, size }) => ({ mediaType, digest, size })),
+    children: children.map(({ mediaType, digest, size }) => {
+      const platform = platforms.get(digest);
+      return { mediaType, digest, size, ...(platform ? { platform } : {}) };
+    }),
+    ...(image ? { image } : {}),
+  };
+}
+
+/** Platforms of an index's children (image-spec image-index.md). */
+function platformsOf(manifest: Uint8Array): Map<string, Static<typeof Platform>> {
+  const { manifests } = JSON.parse(Buffer.from(manifest).toString()) as { manifests?: unknown };
+  const found = new Map<string, Static<typeof Platform>>();
+  for (const child of Array.isArray(manifests) ? (manifests as { digest?: unknown; platform?: unknown }[]) : []) {
+    const platform = platformOf(child.platform);
+    if (typeof child.digest === 'string' && platform) found.set(child.digest, platform);
+  }
+  return found;
+}
+
+function platformOf(given: unknown): Static<typeof Platform> | undefined {
+  const { os, architecture, variant, 'os.version': osVersion } = (given ?? {}) as Record<string, unknown>;
+  if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
+  return {
+    os,
+    architecture,
+    ...(typeof variant === 'string' ? { variant } : {}),
+    ...(typeof osVersion === 'string' ? { osVersion } : {}),
+  };
+}
+
+/** What a config says of its image (image-spec config.md); whatever else it may be, nothing is. */
+function imageOf(config: Uint8Array | undefined): Content['image'] {
+  let read: unknown;
+  try {
+    read = config && JSON.parse(Buffer.from(config).toString());
+  } catch {
+    return undefined;
+  }
+  const platform = platformOf(read);
+  if (!platform) return undefined;
+  const { created, author, config: settings } = read as Record<string, unknown>;
+  const { Labels: labels } = (settings ?? {}) as { Labels?: unknown };
+  const texts = Object.entries(labels ?? {}).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return {
+    platform,
+    ...(typeof created === 'string' ? { created } : {}),
+    ...(typeof author === 'string' ? { author } : {}),
+    labels: Object.fromEntries(texts),
+  };
+}

@@ -1,0 +1,187 @@
+import { isTag, parseDigest } from '@entrepot/oci';
+import Type, { type Static } from 'typebox';
+import {
+  AppError,
+  type Caller,
+  cursorOf,
+  listOf,
+  listQuery,
+  PAGE_DEFAULT,
+  type Route,
+  readCursor,
+  routesFor,
+  type Session,
+  sortOf,
+} from '../platform/index.ts';
+import { ArtifactContent, contentOf } from './artifact-content.ts';
+import { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
+import { deleteManifest } from './manifests.ts';
+import { OfArtifact, OfRepository, requireManifest, requireRepository, resourceIn } from './paths.ts';
+import type { Repository } from './projects.ts';
+import { listTagsOfDigest } from './tag-list.ts';
+
+/** Tags that are shown with an artifact; all of them are listed under `tags`. */
+const TAGS_SHOWN = 20;
+
+const FACTS = {
+  digest: Type.String(),
+  mediaType: Type.String(),
+  artifactType: Type.Optional(Type.String()),
+  subject: Type.Optional(Type.String({ description: 'digest of what it is about' })),
+  size: Type.Integer({ description: 'bytes of the manifest and all it needs' }),
+  pushedAt: Type.String({ format: 'date-time' }),
+  pushedBy: Type.String(),
+  tags: Type.Array(Type.String(), { description: `the first ${TAGS_SHOWN} by name` }),
+};
+const ArtifactListed = Type.Object(FACTS);
+const ArtifactView = Type.Object({ ...FACTS, ...ArtifactContent });
+const References = Type.Object(
+  {
+    references: Type.Array(Type.String({ maxLength: 160 }), {
+      minItems: 1,
+      maxItems: 100,
+      uniqueItems: true,
+      description: 'digests or tags',
+    }),
+  },
+  { additionalProperties: false },
+);
+
+async function viewOf(session: Session, repositoryId: number, facts: ArtifactFacts): Promise<Static<typeof ArtifactListed>> {
+  const { digest, mediaType, artifactType, subject, size, pushedAt, pushedBy } = facts;
+  const tags = await listTagsOfDigest(session, { repositoryId, digest, limit: TAGS_SHOWN });
+  return {
+    digest,
+    mediaType,
+    ...(artifactType === null ? {} : { artifactType }),
+    ...(subject === null ? {} : { subject }),
+    size,
+    pushedAt: new Date(pushedAt).toISOString(),
+    pushedBy,
+    tags: tags.map(({ name }) => name),
+  };
+}
+
+/** Deletes manifests in whatever order they are given: an index before what belongs to it. */
+async function deleteAll(tx: Session, repository: Repository, digests: Iterable<string>, by: string, now: number): Promise<void> {
+  let left = [...new Set(digests)];
+  while (left.length > 0) {
+    const held: string[] = [];
+    let refusal: AppError | undefined;
+    for (const digest of left) {
+      try {
+        await deleteManifest(tx, repository.id, digest, by, now);
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== 'manifest_referenced') throw error;
+        refusal = error;
+        held.push(digest);
+      }
+    }
+    if (refusal && held.length === left.length) throw refusal;
+    left = held;
+  }
+}
+
+export interface ArtifactRouteParts {
+  readonly database: Session;
+  /** A small blob that is stored, such as an image's config; undefined where it is missing or larger. */
+  readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
+}
+
+/** Manifests and what they hold. */
+export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Route[] {
+  const { read, change } = routesFor<Caller>();
+  const common = { tag: 'Artifacts' } as const;
+  return [
+    read({
+      ...common,
+      method: 'GET',
+      path: '/projects/:project/repositories/:repository/artifacts',
+      summary: 'List manifests, with their tags',
+      description: 'A page of a filtered list may hold less than limit, and still go on.',
+      permission: 'artifact:read',
+      params: OfRepository,
+      query: listQuery(['pushed', 'size'], {
+        tag: Type.Optional(Type.String({ maxLength: 128, description: 'only the one that this tag points at' })),
+        tagged: Type.Optional(Type.Boolean()),
+        mediaType: Type.Optional(Type.String({ maxLength: 255 })),
+        artifactType: Type.Optional(Type.String({ maxLength: 255 })),
+        top: Type.Optional(
+          Type.Boolean({ description: 'only those that stand for themselves: no part of an index, about no subject, or tagged' }),
+        ),
+      }),
+      answer: listOf(ArtifactListed),
+      async handle({ params, query: { limit = PAGE_DEFAULT, after, sort = '-pushed', tag, ...filters } }) {
+        const { id: repositoryId, ...repository } = await requireRepository(database, params);
+        const { field, order } = sortOf(sort);
+        const last = after === undefined ? undefined : readCursor(after, [0, 0] as const);
+        if (tag !== undefined) {
+          if (Object.values(filters).some((filter) => filter !== undefined))
+            throw new AppError('bad_request', 'tag stands alone: it leads to one artifact');
+          const stored = isTag(tag) ? await requireManifest(database, { id: repositoryId, ...repository }, tag).catch(none) : undefined;
+          const facts = stored && (await findArtifact(database, repositoryId, stored.digest));
+          return { body: { items: facts ? [await viewOf(database, repositoryId, facts)] : [] } };
+        }
+        const { artifacts, next } = await listArtifacts(database, { repositoryId, sort: field, order, last, limit, ...filters });
+        const items: Static<typeof ArtifactListed>[] = [];
+        for (const facts of artifacts) items.push(await viewOf(database, repositoryId, facts));
+        return { body: { items }, next: next && cursorOf(...next) };
+      },
+    }),
+    read({
+      ...common,
+      method: 'GET',
+      path: '/projects/:project/repositories/:repository/artifacts/:reference',
+      summary: 'Read a manifest by tag or digest: what it holds, for which platforms',
+      permission: 'artifact:read',
+      params: OfArtifact,
+      answer: ArtifactView,
+      async handle({ params }) {
+        const repository = await requireRepository(database, params);
+        const stored = await requireManifest(database, repository, params.reference);
+        const facts = await findArtifact(database, repository.id, stored.digest);
+        const content = await contentOf(database, stored, readBlob);
+        if (!facts || !content) throw new AppError('not_found', `there is no artifact ${params.reference} in ${repository.name}`);
+        return { body: { ...(await viewOf(database, repository.id, facts)), ...content }, etag: stored.digest };
+      },
+    }),
+    change({
+      ...common,
+      method: 'DELETE',
+      path: '/projects/:project/repositories/:repository/artifacts/:reference',
+      summary: 'Delete a manifest and all tags that point at it; refused while an index needs it',
+      permission: 'artifact:delete',
+      audit: 'artifact.delete',
+      params: OfArtifact,
+      async change(tx, { params, caller, now }) {
+        const repository = await requireRepository(tx, params);
+        const { digest, mediaType } = await requireManifest(tx, repository, params.reference);
+        await deleteManifest(tx, repository.id, digest, caller.actor.name, now);
+        const tag = parseDigest(params.reference) ? {} : { tag: params.reference };
+        return { resource: resourceIn(repository, 'artifact', { digest, ...tag }), before: { mediaType } };
+      },
+    }),
+    change({
+      ...common,
+      method: 'POST',
+      path: '/projects/:project/repositories/:repository/artifacts/batch-delete',
+      summary: 'Delete several manifests with their tags, all or none; an index and its children in one step',
+      permission: 'artifact:delete',
+      audit: 'artifact.batch-delete',
+      params: OfRepository,
+      body: References,
+      async change(tx, { params, body, caller, now }) {
+        const repository = await requireRepository(tx, params);
+        const digests: string[] = [];
+        for (const reference of body.references) digests.push((await requireManifest(tx, repository, reference)).digest);
+        await deleteAll(tx, repository, digests, caller.actor.name, now);
+        return { resource: resourceIn(repository, 'artifact'), before: { digests } };
+      },
+    }),
+  ];
+}
+
+function none(error: unknown): undefined {
+  if (error instanceof AppError && error.code === 'not_found') return undefined;
+  throw error;
+}

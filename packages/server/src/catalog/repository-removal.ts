@@ -1,0 +1,126 @@
+import { type Database, enqueue, type JobDefinition, queriesOf, type Session } from '../platform/index.ts';
+import { announce } from './events.ts';
+import type { CatalogTables } from './schema.ts';
+
+const query = queriesOf<CatalogTables>('catalog');
+type Batch = { repositoryId: number; limit: number };
+
+const hideRepository = query<{ id: number; name: string; now: number }>()('hideRepository', (db, p) =>
+  db
+    .updateTable('repository')
+    .set({ name: p('name'), deleted_at: p('now') })
+    .where('id', '=', p('id')),
+);
+const isHidden = query<{ id: number }>()('isRepositoryHidden', (db, p) =>
+  db.selectFrom('repository').select('id').where('id', '=', p('id')).where('deleted_at', 'is not', null),
+);
+const purgeTags = query<Batch>()('purgeTags', (db, p) =>
+  db
+    .deleteFrom('tag')
+    .where('repository_id', '=', p('repositoryId'))
+    .where('name', 'in', (eb) =>
+      eb
+        .selectFrom('tag as old')
+        .select('old.name')
+        .where('old.repository_id', '=', p('repositoryId'))
+        .orderBy('old.name')
+        .limit(p('limit')),
+    ),
+);
+const purgeHistory = query<Batch>()('purgeTagHistory', (db, p) =>
+  db
+    .deleteFrom('tag_history')
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('tag_history as old')
+        .select('old.id')
+        .where('old.repository_id', '=', p('repositoryId'))
+        .orderBy('old.name')
+        .orderBy('old.id')
+        .limit(p('limit')),
+    ),
+);
+const oldestManifests = query<Batch>()('oldestManifests', (db, p) =>
+  db.selectFrom('manifest').select('id').where('repository_id', '=', p('repositoryId')).orderBy('id').limit(p('limit')),
+);
+const purgeReferences = query<{ id: number }>()('purgeReferences', (db, p) =>
+  db.deleteFrom('manifest_reference').where('manifest_id', '=', p('id')),
+);
+const purgeContent = query<{ id: number }>()('purgeContent', (db, p) =>
+  db.deleteFrom('manifest_content').where('manifest_id', '=', p('id')),
+);
+const purgeManifest = query<{ id: number }>()('purgeManifest', (db, p) => db.deleteFrom('manifest').where('id', '=', p('id')));
+const purgeBlobs = query<Batch>()('purgeBlobs', (db, p) =>
+  db
+    .deleteFrom('repository_blob')
+    .where('repository_id', '=', p('repositoryId'))
+    .where('digest', 'in', (eb) =>
+      eb
+        .selectFrom('repository_blob as old')
+        .select('old.digest')
+        .where('old.repository_id', '=', p('repositoryId'))
+        .orderBy('old.digest')
+        .limit(p('limit')),
+    ),
+);
+const purgeChange = query<{ id: number }>()('purgeRepositoryChange', (db, p) =>
+  db.deleteFrom('repository_change').where('repository_id', '=', p('id')),
+);
+const purgeRow = query<{ id: number }>()('purgeRepository', (db, p) => db.deleteFrom('repository').where('id', '=', p('id')));
+
+const PURGE = 'repository.purge';
+
+/**
+ * Deletes a repository: from the end of the transaction on nothing of it is seen, and its name is free for another. Its rows
+ * go afterwards, some at a time, as there may be millions.
+ */
+export async function deleteRepository(tx: Session, { id }: { readonly id: number }, by: string, now: number): Promise<void> {
+  await announce(tx, id, { topic: 'repository.deleted', payload: { by } }, now);
+  await tx.run(hideRepository, { id, name: `@deleted/${id}`, now });
+  await enqueue(tx, { kind: PURGE, payload: { repositoryId: id }, now });
+}
+
+const ROWS = 500;
+const MANIFESTS = 100;
+
+/** What of this room runs in the background. */
+export function catalogJobs({ database }: { readonly database: Database }): JobDefinition[] {
+  async function purgeManifests(tx: Session, repositoryId: number): Promise<number> {
+    const found = await tx.all(oldestManifests, { repositoryId, limit: MANIFESTS });
+    for (const { id } of found) {
+      await tx.run(purgeReferences, { id });
+      await tx.run(purgeContent, { id });
+      await tx.run(purgeManifest, { id });
+    }
+    return found.length;
+  }
+
+  return [
+    {
+      kind: PURGE,
+      async run(payload, { signal, progress }) {
+        const { repositoryId } = payload as { repositoryId: number };
+        if (!(await database.first(isHidden, { id: repositoryId }))) return { rows: 0 }; // done by an earlier run
+        const steps = [
+          async (tx: Session) => await tx.run(purgeTags, { repositoryId, limit: ROWS }),
+          async (tx: Session) => await tx.run(purgeHistory, { repositoryId, limit: ROWS }),
+          (tx: Session) => purgeManifests(tx, repositoryId),
+          async (tx: Session) => await tx.run(purgeBlobs, { repositoryId, limit: ROWS }),
+        ];
+        let rows = 0;
+        for (const step of steps) {
+          for (let removed = 1; removed > 0; rows += removed) {
+            signal.throwIfAborted();
+            removed = await database.write(step, { durable: false });
+            await progress({ rows });
+          }
+        }
+        await database.write(async (tx) => {
+          await tx.run(purgeChange, { id: repositoryId });
+          await tx.run(purgeRow, { id: repositoryId });
+        });
+        return { rows };
+      },
+    },
+  ];
+}
