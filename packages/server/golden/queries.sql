@@ -280,6 +280,38 @@ update "repository" set "description" = ?, "version" = "version" + ? where "id" 
 update "project" set "public" = ?, "version" = "version" + ? where "name" = ?;
 -- catalog.upsertTag
 insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by") values (?, ?, ?, ?, ?) on conflict ("repository_id", "name") do update set "digest" = "excluded"."digest", "updated_at" = "excluded"."updated_at", "updated_by" = "excluded"."updated_by";
+-- forwarding.advance
+update "audit_sink" set "position" = ?, "attempts" = ?, "next_at" = ?, "last_success_at" = ?, "parked_run" = ?, "missed" = "missed" + ? where "id" = ? and "version" = ?;
+-- forwarding.changeSink
+update "audit_sink" set "kind" = ?, "target" = ?, "secrets" = ?, "enabled" = ?, "position" = ?, "attempts" = ?, "next_at" = ?, "parked_run" = ?, "version" = "version" + ? where "id" = ?;
+-- forwarding.countParked
+select "sink_id" as "id", count(*) as "parked" from "audit_sink_parked" group by "sink_id";
+-- forwarding.deleteParked
+delete from "audit_sink_parked" where "sink_id" = ? and "seq" >= ?;
+-- forwarding.deleteSink
+delete from "audit_sink" where "id" = ?;
+-- forwarding.dueSinks
+select "id", "name", "kind", "target", "secrets", "enabled", "position", "attempts", "next_at" as "nextAt", "last_error" as "lastError", "last_error_at" as "lastErrorAt", "last_success_at" as "lastSuccessAt", "parked_run" as "parkedRun", "missed", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "audit_sink" where "enabled" = ? and "next_at" <= ? and "position" < (select "audit_head"."seq" from "audit_head" where "audit_head"."id" = ?);
+-- forwarding.fail
+update "audit_sink" set "attempts" = ?, "next_at" = ?, "last_error" = ?, "last_error_at" = ? where "id" = ? and "version" = ?;
+-- forwarding.insertSink
+insert into "audit_sink" ("name", "kind", "target", "enabled", "position", "attempts", "next_at", "parked_run", "missed", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
+-- forwarding.lowestPosition
+select "position" from "audit_sink" where "enabled" = ? order by "position" limit ?;
+-- forwarding.newestRecord
+select "seq" from "audit_head" where "id" = ?;
+-- forwarding.park
+insert into "audit_sink_parked" ("sink_id", "seq", "reason", "at") values (?, ?, ?, ?) on conflict ("sink_id", "seq") do nothing;
+-- forwarding.parkedAfter
+select "seq", "reason", "at" from "audit_sink_parked" where "sink_id" = ? and "seq" > ? order by "seq" limit ?;
+-- forwarding.recordsAfter
+select "seq", "at", "body", "hash" from "audit_record" where "seq" > ? order by "seq" limit ?;
+-- forwarding.setSecrets
+update "audit_sink" set "secrets" = ? where "id" = ?;
+-- forwarding.sink
+select "id", "name", "kind", "target", "secrets", "enabled", "position", "attempts", "next_at" as "nextAt", "last_error" as "lastError", "last_error_at" as "lastErrorAt", "last_success_at" as "lastSuccessAt", "parked_run" as "parkedRun", "missed", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "audit_sink" where "name" = ?;
+-- forwarding.sinks
+select "id", "name", "kind", "target", "secrets", "enabled", "position", "attempts", "next_at" as "nextAt", "last_error" as "lastError", "last_error_at" as "lastErrorAt", "last_success_at" as "lastSuccessAt", "parked_run" as "parkedRun", "missed", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "audit_sink" order by "name";
 -- idempotency.deleteOldAnswers
 delete from "idempotency" where "created_at" < ?;
 -- idempotency.findAnswer

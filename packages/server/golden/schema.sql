@@ -299,6 +299,34 @@ create table "audit_head" (
   "hash" text not null
 );
 
+-- 0001-audit-sinks
+create table "audit_sink" (
+  "id" integer primary key autoincrement,
+  "name" text not null unique,
+  "kind" text not null,
+  "target" text not null,
+  "secrets" text,
+  "enabled" integer not null,
+  "position" bigint not null,
+  "attempts" integer not null,
+  "next_at" bigint not null,
+  "last_error" text,
+  "last_error_at" bigint,
+  "last_success_at" bigint,
+  "parked_run" integer not null,
+  "missed" bigint not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null
+);
+create table "audit_sink_parked" (
+  "sink_id" integer not null references "audit_sink" ("id"),
+  "seq" bigint not null,
+  "reason" text not null,
+  "at" bigint not null,
+  constraint "audit_sink_parked_key" primary key ("sink_id", "seq")
+);
+
 -- 0001-idempotency
 create table "idempotency" (
   "key" text primary key,

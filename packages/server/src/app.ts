@@ -20,6 +20,7 @@ import {
 } from './access/index.ts';
 import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
 import { HashThreads, openFileStore, readSmall, SlabPool } from './content/index.ts';
+import { forwardingCounts, forwardingJob, forwardingMigrations } from './evidence/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
 import { createManagement } from './management.ts';
 import {
@@ -30,7 +31,9 @@ import {
   createLog,
   createMetrics,
   createOperations,
+  createOutbound,
   createRequestOrigin,
+  createSeal,
   type Database,
   dataPaths,
   describeRequest,
@@ -93,6 +96,7 @@ export const migrations = [
   ...jobMigrations,
   ...outboxMigrations,
   ...auditMigrations,
+  ...forwardingMigrations,
   ...idempotencyMigrations,
 ];
 
@@ -152,6 +156,8 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     options: config,
   });
   const token = createTokenHandler({ session: database, access, tokens, origin, now });
+  const outbound = createOutbound(config);
+  const sinkSeal = createSeal(secrets.derive('audit-sinks'));
   const consumers: OutboxConsumer[] = [];
   const jobs = createJobRunner({
     database,
@@ -168,6 +174,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
       }),
       ...catalogJobs({ database }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
+      forwardingJob({ database, outbound, seal: sinkSeal, clock, log, onFailure: metrics.sinkFailure }),
     ],
     onOutcome: metrics.job,
   });
@@ -175,9 +182,23 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     uploadsOpen: () => countUploads(database),
     jobs: () => jobCounts(database),
     outboxBacklog: () => outboxBacklog(database),
+    auditSinks: () => forwardingCounts(database),
   });
   const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
-  const management = createManagement({ database, readBlob, access, sessions, passwords, clock, log, origin, secrets, config });
+  const management = createManagement({
+    database,
+    readBlob,
+    access,
+    sessions,
+    passwords,
+    clock,
+    log,
+    origin,
+    secrets,
+    config,
+    outbound,
+    sinkSeal,
+  });
   let draining = false;
   let running = 0;
   const operations = createOperations({
@@ -236,6 +257,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     })();
     await Promise.all([jobs.stop(config.drainSeconds * 1000), drained]);
     await hashThreads.close();
+    await outbound.close();
     await keyUse.flush().catch((error: unknown) => log.error({ err: error }, 'the last uses of access keys are lost'));
     await database.close();
   }

@@ -7,7 +7,7 @@ import { createMetrics, QUERIES, sqliteCompiler } from './platform/index.ts';
 
 test('names, labels and help of all metrics', async () => {
   const metrics = createMetrics();
-  metrics.watch({ uploadsOpen: async () => 0, jobs: async () => [], outboxBacklog: async () => 0 });
+  metrics.watch({ uploadsOpen: async () => 0, jobs: async () => [], outboxBacklog: async () => 0, auditSinks: async () => [] });
   const lines = metrics.registry.getMetricsAsArray().map((metric) => {
     const { name, help, aggregator, labelNames = [] } = metric as unknown as Described;
     return `${name}{${labelNames.join(',')}} ${kindOf(metric)}, over workers ${aggregator}: ${help}`;

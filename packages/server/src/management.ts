@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import type { Access, PasswordChecker, Sessions } from './access/index.ts';
-import type { Clock, Config, Database, Log, RequestOrigin, Route, Secrets } from './platform/index.ts';
+import type { Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
 
 export interface ManagementParts {
   readonly database: Database;
@@ -14,12 +14,19 @@ export interface ManagementParts {
   readonly log: Log;
   readonly origin: RequestOrigin;
   readonly secrets: Secrets;
+  readonly outbound: Outbound;
+  /** Seals the secrets of audit sinks. */
+  readonly sinkSeal: Seal;
   readonly config: Config;
 }
 
 /** All route tables of the management API. */
 export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const [access, catalog] = await Promise.all([import('./access/index.ts'), import('./catalog/index.ts')]);
+  const [access, catalog, evidence] = await Promise.all([
+    import('./access/index.ts'),
+    import('./catalog/index.ts'),
+    import('./evidence/index.ts'),
+  ]);
   return [
     ...access.projectRoutes(parts),
     ...access.memberRoutes(parts),
@@ -32,6 +39,7 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
     ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
     ...catalog.artifactRoutes(parts),
     ...catalog.tagRoutes(parts),
+    ...evidence.forwardingRoutes(parts),
   ];
 }
 

@@ -49,6 +49,7 @@ export {
   type JobRunner,
   jobCounts,
   jobMigrations,
+  pauseAfter,
   pruneJobs,
 } from './jobs/index.ts';
 export { type Listener, listen } from './listener.ts';

@@ -22,6 +22,8 @@ interface Sources {
   jobs(): Promise<readonly { readonly state: string; readonly jobs: number }[]>;
   /** Events that the slowest consumer has still to see. */
   outboxBacklog(): Promise<number>;
+  /** Of each kind of audit sink: how far behind, and what is set aside. */
+  auditSinks(): Promise<readonly { readonly kind: string; readonly backlog: number; readonly parked: number }[]>;
 }
 
 export interface Metrics {
@@ -37,6 +39,8 @@ export interface Metrics {
   readonly transfers: { start(direction: 'upload' | 'download'): void; end(direction: 'upload' | 'download'): void };
   /** How a run of a job ended and how long it took. */
   job(kind: string, outcome: string, seconds: number): void;
+  /** A delivery to an audit sink of a kind failed. */
+  sinkFailure(kind: string): void;
   /** What is counted only when metrics are read; the same in every process. */
   watch(sources: Sources): void;
 }
@@ -107,6 +111,12 @@ export function createMetrics(): Metrics {
     labelNames: ['kind', 'outcome'],
     buckets: JOB_BUCKETS,
   });
+  const sinkFailures = new Counter({
+    name: 'entrepot_audit_sink_failures_total',
+    help: 'Deliveries to audit sinks that failed, by kind of sink',
+    labelNames: ['kind'],
+    registers,
+  });
   for (const histogram of [latency, storeTime, databaseTime, jobTime]) registry.registerMetric(histogram.asMetric());
   return {
     registry,
@@ -133,7 +143,8 @@ export function createMetrics(): Metrics {
       end: (direction) => void running[direction]--,
     },
     job: (kind, outcome, seconds) => jobTime.child(kind, outcome)(seconds),
-    watch({ uploadsOpen, jobs, outboxBacklog }) {
+    sinkFailure: (kind) => sinkFailures.inc({ kind }),
+    watch({ uploadsOpen, jobs, outboxBacklog, auditSinks }) {
       const ask = (name: string, help: string, set: (gauge: Gauge) => Promise<void>, labelNames: string[] = []) =>
         new Gauge({
           name,
@@ -157,6 +168,14 @@ export function createMetrics(): Metrics {
         for (const state of JOB_STATES) gauge.set({ state }, rows.find((row) => row.state === state)?.jobs ?? 0);
       };
       ask('entrepot_jobs', 'Jobs by state', countJobs, ['state']);
+      const behind = async (gauge: Gauge) => {
+        for (const { kind, backlog } of await auditSinks()) gauge.set({ kind }, backlog);
+      };
+      ask('entrepot_audit_sink_backlog', 'Audit records that the slowest enabled sink of a kind has not had yet', behind, ['kind']);
+      const setAside = async (gauge: Gauge) => {
+        for (const { kind, parked } of await auditSinks()) gauge.set({ kind }, parked);
+      };
+      ask('entrepot_audit_sink_parked', 'Audit records that sinks of a kind refuse whatever is tried', setAside, ['kind']);
     },
   };
 }

@@ -12,7 +12,10 @@ export function nextRun(schedule: Schedule, now: number): number {
   return next.getTime();
 }
 
-/** Doubles from one second to a quarter of an hour, each pause between half and all of that so that failures spread out. */
-export function pauseAfter(attempts: number, random: number): number {
-  return Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 30), RETRY_MOST_MS) * (0.5 + random / 2);
+/**
+ * Doubles from one second to a quarter of an hour, or what else is the most, each pause between half and all of that so
+ * that failures spread out.
+ */
+export function pauseAfter(attempts: number, random: number, mostMs = RETRY_MOST_MS): number {
+  return Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 30), mostMs) * (0.5 + random / 2);
 }
