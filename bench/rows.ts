@@ -5,6 +5,7 @@ import type { Job, Outcome } from './load/jobs.ts';
 import { Load } from './load/load.ts';
 import { BlobSource, type Descriptor, putManifest, type UploadStyle, uploadBlob } from './load/push.ts';
 import { originOf, type Server, type Side } from './peers.ts';
+import { measureTokens } from './tokens.ts';
 
 /** Figures of one round, by their name. */
 export type Measures = Readonly<Record<string, number>>;
@@ -68,6 +69,16 @@ export const ROWS: readonly Row[] = [
     name: 'hostile manifests',
     goals: [{ measure: 'loop delay p99 ms', atMost: 100 }],
     measure: async (server) => ({ 'loop delay p99 ms': await measureHostile(server, REPOSITORY) }),
+  },
+  {
+    name: 'bearer tokens',
+    goals: [{ measure: 'with token, of anonymous', atLeast: 0.9 }, { measure: 'requests/s' }, { measure: 'tokens/s' }],
+    prepare: (server) => fill(server, SMALL),
+    measure: (server, { tag }) =>
+      measureTokens(server, REPOSITORY, tag, async (job) => {
+        const { outcome } = await run(server, job);
+        return outcome.work / outcome.seconds;
+      }),
   },
   {
     name: 'start',

@@ -56,6 +56,7 @@ export function seed(path: string, { projects, users, tags }: SeedCounts): void 
 
   const project = insert('project', ['name', 'public', 'created_at', 'created_by', 'environment']);
   const repository = insert('repository', ['project_id', 'name', 'created_at']);
+  const change = insert('repository_change', ['repository_id', 'project_id', 'updated_at']);
   const assignment = insert('role_assignment', ['subject_kind', 'subject_id', 'role', 'project_id', 'created_at', 'created_by']);
   const manifest = insert('manifest', ['repository_id', 'digest', 'media_type', 'size', 'created_at', 'created_by']);
   const tag = insert('tag', ['repository_id', 'name', 'digest', 'updated_at', 'updated_by']);
@@ -73,6 +74,7 @@ export function seed(path: string, { projects, users, tags }: SeedCounts): void 
     }
     for (let number = 0; number < REPOSITORIES; number++) {
       const repositoryId = Number(repository.run(projectId, `${name}/app-${number}`, NOW + number).lastInsertRowid);
+      change.run(repositoryId, projectId, NOW + number);
       const count = at === 0 && number === 0 ? largest : others;
       for (let version = 0; version < count; version++) {
         counted();

@@ -70,7 +70,7 @@ export function createRules(session: Session): Rules {
       const found = known.get(key);
       if (found) return found;
       const rows = await session.all(assignmentsOf, { kind, id, project: project ?? '' });
-      const statements = rows.map(toStatement);
+      const statements = rows.flatMap(toStatements);
       if (version === current) known.set(key, statements);
       return statements;
     },
@@ -86,16 +86,23 @@ interface AssignmentRow {
   readonly group: string | null;
 }
 
-function toStatement({ role, permissions, pattern, project, custom, group }: AssignmentRow): Statement {
+/** Who may do anything to some repositories of a project may see that there is this project. */
+const SEES: ReadonlySet<Permission> = new Set(['project:read']);
+
+function toStatements({ role, permissions, pattern, project, custom, group }: AssignmentRow): Statement[] {
   const what = role === null ? 'single permissions' : `role ${role}`;
   const where = pattern === null ? (project === null ? 'everywhere' : `in project ${project}`) : `on ${pattern} in project ${project}`;
-  return {
-    effect: 'allow',
+  const effect = 'allow';
+  const source = `${what} ${where}${group === null ? '' : ` through group ${group}`}`;
+  const own: Statement = {
+    effect,
     permissions: (role === null ? listed(permissions) : (permissionsOfRole(role) ?? listed(custom))) as ReadonlySet<Permission>,
     project: project ?? undefined,
     repositories: pattern === null ? undefined : compileGlob(pattern),
-    source: `${what} ${where}${group === null ? '' : ` through group ${group}`}`,
+    source,
   };
+  if (pattern === null || project === null) return [own];
+  return [own, { effect, permissions: SEES, project, repositories: undefined, source }];
 }
 
 /** Permissions that this version does not know grant nothing. */
