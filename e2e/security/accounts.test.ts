@@ -178,3 +178,109 @@ describe('sessions', () => {
     expect(last?.body).not.toContain(people.password('carol'));
   });
 });
+
+describe('rights over users', () => {
+  let root: Browser;
+  let helpdesk: Browser;
+  const phrase = 'an odd phrase for each of them';
+  beforeAll(async () => {
+    root = await loggedIn(ADMIN.user, ADMIN.password);
+    const permissions = ['user:read', 'user:manage', 'group:read', 'group:manage'];
+    await root.must([201], 'POST', '/roles', { name: 'helpdesk', description: '', permissions });
+    for (const name of ['desk', 'plain', 'owner']) await root.must([201], 'POST', '/users', { name, password: phrase });
+    await root.must([201], 'POST', '/assignments', { kind: 'user', name: 'desk', role: 'helpdesk' });
+    await root.must([201], 'POST', '/projects', { name: 'walled' });
+    await root.must([201], 'POST', '/projects/walled/members', { kind: 'user', name: 'owner', role: 'maintainer' });
+    await root.must([201], 'POST', '/groups', { name: 'keepers' });
+    await root.must([201], 'POST', '/projects/walled/members', { kind: 'group', name: 'keepers', role: 'guest' });
+    helpdesk = await loggedIn('desk', phrase);
+  });
+
+  test('C1 fields that are not offered are refused, and nothing of the rest is done', async () => {
+    const read = async (path: string) => (await root.must([200], 'GET', path)).bytes.toString();
+    const before = await read('/users/plain');
+    for (const more of [
+      { id: 1 },
+      { generation: 1 },
+      { passwordHash: 'x' },
+      { password_hash: 'x' },
+      { password: phrase },
+      { role: 'system-admin' },
+      { roles: ['system-admin'] },
+      { permissions: ['user:manage'] },
+      { groups: ['keepers'] },
+      { version: 99 },
+      { createdAt: '2020-01-01T00:00:00Z' },
+      { provider: 'corp' },
+      { name: 'renamed' },
+      { ['__proto__']: { admin: true } },
+    ]) {
+      const body = JSON.stringify({ fullName: 'Changed', ...more });
+      const answer = await root.request('PATCH', '/users/plain', JSON.parse(body));
+      expect([body, answer.status]).toEqual([body, 400]);
+    }
+    expect(await read('/users/plain')).toBe(before);
+    for (const [method, path, body] of [
+      ['POST', '/users', { name: 'c1', password: phrase, id: 1 }],
+      ['POST', '/users', { name: 'c1', password: phrase, disabled: false }],
+      ['POST', '/users', { name: 'c1', password: phrase, role: 'system-admin' }],
+      ['POST', '/groups', { name: 'c1', id: 1 }],
+      ['POST', '/groups', { name: 'c1', members: ['plain'] }],
+      ['POST', '/groups/keepers/members', { add: ['plain'], source: 'corp' }],
+      ['POST', '/account/password', { password: ADMIN.password, newPassword: phrase, name: 'plain' }],
+      ['POST', '/users/plain/password', { password: phrase, hash: 'x' }],
+      ['POST', '/login', { name: 'plain', password: phrase, admin: true }],
+    ] as const) {
+      const answer = await root.request(method, path, body);
+      expect([method, path, body, answer.status]).toEqual([method, path, body, 400]);
+    }
+    await root.must([404], 'GET', '/users/c1');
+    await root.must([404], 'GET', '/groups/c1');
+  });
+
+  test('C1 nobody gives or gets more than it holds: administrators and members are out of reach of who only manages users', async () => {
+    await helpdesk.must([201], 'POST', '/users', { name: 'from-desk', password: phrase });
+    await helpdesk.must([200], 'PATCH', '/users/plain', { fullName: 'Plain' });
+    for (const [method, path, body] of [
+      ['POST', '/users', { name: 'too-much', password: phrase, admin: true }],
+      ['PATCH', '/users/plain', { admin: true }],
+      ['PATCH', '/users/desk', { admin: true }],
+      ['PATCH', '/users/admin', { email: 'desk@example.com' }],
+      ['PATCH', '/users/admin', { disabled: true }],
+      ['PATCH', '/users/admin', { admin: false }],
+      ['POST', '/users/admin/password', {}],
+      ['DELETE', '/users/admin', undefined],
+      ['POST', '/users/delete', { names: ['plain', 'admin'] }],
+      ['POST', '/users/disable', { names: ['plain', 'admin'], disabled: true }],
+      ['POST', '/users/owner/password', {}],
+      ['PUT', '/groups/keepers/members/desk', undefined],
+      ['POST', '/groups/keepers/members', { add: ['desk'] }],
+    ] as const) {
+      const answer = await helpdesk.request(method, path, body);
+      expect([method, path, answer.status]).toEqual([method, path, 403]);
+    }
+    expect(await root.isIn()).toBe(true);
+    expect((await root.must([200], 'GET', '/users/plain')).json()).toMatchObject({ disabled: false, admin: false });
+    await root.must([404], 'GET', '/users/too-much');
+    expect((await root.must([200], 'GET', '/groups/keepers/members')).json()).toEqual({ items: [] });
+    await root.must([200], 'POST', '/groups/keepers/members', { add: ['plain'] });
+    await helpdesk.must([403], 'POST', '/users/plain/password', {});
+    await helpdesk.must([204], 'DELETE', '/groups/keepers/members/plain');
+  });
+
+  test('A5 a right that is taken is gone with the next request of a session', async () => {
+    const leaver = await (async () => {
+      await root.must([201], 'POST', '/users', { name: 'leaver', password: phrase, admin: true });
+      return await loggedIn('leaver', phrase);
+    })();
+    await leaver.must([200], 'GET', '/users');
+    await root.must([200], 'PATCH', '/users/leaver', { admin: false });
+    expect(await leaver.isIn()).toBe(false);
+    const again = await loggedIn('leaver', phrase);
+    await again.must([403], 'GET', '/users');
+    await root.must([204], 'PUT', '/groups/keepers/members/leaver');
+    await again.must([200], 'GET', '/projects/walled');
+    await root.must([204], 'DELETE', '/groups/keepers/members/leaver');
+    await again.must([404], 'GET', '/projects/walled');
+  });
+});

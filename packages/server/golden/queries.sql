@@ -1,3 +1,13 @@
+-- access.accountByName
+select "user"."id", "user"."name", "user"."email", "user"."full_name" as "fullName", "user"."disabled", "user"."created_at" as "createdAt", "user"."version", "user"."password_hash" as "passwordHash", case when exists (select "role_assignment"."id" from "role_assignment" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = "user"."id" and "role_assignment"."role" = ? and "role_assignment"."project_id" is null and "role_assignment"."pattern" is null) then 1 else 0 end as "admin" from "user" where "user"."name" = ?;
+-- access.accountsByAge
+select "user"."id", "user"."name", "user"."email", "user"."full_name" as "fullName", "user"."disabled", "user"."created_at" as "createdAt", "user"."version", "user"."password_hash" as "passwordHash", case when exists (select "role_assignment"."id" from "role_assignment" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = "user"."id" and "role_assignment"."role" = ? and "role_assignment"."project_id" is null and "role_assignment"."pattern" is null) then 1 else 0 end as "admin" from "user" where "user"."created_at" >= ? and ("user"."created_at" > ? or "user"."id" > ?) and lower("user"."name") like ? escape '\' and lower("user"."email") like ? escape '\' and (? = ? or "user"."disabled" = ?) order by "user"."created_at" asc, "user"."id" asc limit ?;
+-- access.accountsByAgeDown
+select "user"."id", "user"."name", "user"."email", "user"."full_name" as "fullName", "user"."disabled", "user"."created_at" as "createdAt", "user"."version", "user"."password_hash" as "passwordHash", case when exists (select "role_assignment"."id" from "role_assignment" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = "user"."id" and "role_assignment"."role" = ? and "role_assignment"."project_id" is null and "role_assignment"."pattern" is null) then 1 else 0 end as "admin" from "user" where "user"."created_at" <= ? and ("user"."created_at" < ? or "user"."id" < ?) and lower("user"."name") like ? escape '\' and lower("user"."email") like ? escape '\' and (? = ? or "user"."disabled" = ?) order by "user"."created_at" desc, "user"."id" desc limit ?;
+-- access.accountsByName
+select "user"."id", "user"."name", "user"."email", "user"."full_name" as "fullName", "user"."disabled", "user"."created_at" as "createdAt", "user"."version", "user"."password_hash" as "passwordHash", case when exists (select "role_assignment"."id" from "role_assignment" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = "user"."id" and "role_assignment"."role" = ? and "role_assignment"."project_id" is null and "role_assignment"."pattern" is null) then 1 else 0 end as "admin" from "user" where "user"."name" > ? and lower("user"."name") like ? escape '\' and lower("user"."email") like ? escape '\' and (? = ? or "user"."disabled" = ?) order by "user"."name" asc limit ?;
+-- access.accountsByNameDown
+select "user"."id", "user"."name", "user"."email", "user"."full_name" as "fullName", "user"."disabled", "user"."created_at" as "createdAt", "user"."version", "user"."password_hash" as "passwordHash", case when exists (select "role_assignment"."id" from "role_assignment" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = "user"."id" and "role_assignment"."role" = ? and "role_assignment"."project_id" is null and "role_assignment"."pattern" is null) then 1 else 0 end as "admin" from "user" where "user"."name" < ? and lower("user"."name") like ? escape '\' and lower("user"."email") like ? escape '\' and (? = ? or "user"."disabled" = ?) order by "user"."name" desc limit ?;
 -- access.anyAssignmentOfRole
 select "id" from "role_assignment" where "role" = ? limit ?;
 -- access.anySystemAdmin
@@ -16,8 +26,18 @@ delete from "role_assignment" where "project_id" = ?;
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ?;
 -- access.deleteExpiredSessions
 delete from "session" where "expires_at" <= ?;
+-- access.deleteGroup
+delete from "user_group" where "id" = ?;
+-- access.deleteGroupMember
+delete from "group_member" where "group_id" = ? and "user_id" = ? and "source" = ?;
+-- access.deleteGroupMembers
+delete from "group_member" where "group_id" = ?;
+-- access.deleteMemberships
+delete from "group_member" where "user_id" = ?;
 -- access.deleteOldestSessions
 delete from "session" where "user_id" = ? and "id" not in (select "newest"."id" from "session" as "newest" where "newest"."user_id" = ? order by "newest"."id" desc limit ?);
+-- access.deletePasswordHistory
+delete from "password_history" where "user_id" = ?;
 -- access.deleteProjectRole
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "project_id" = ? and "pattern" is null;
 -- access.deleteRole
@@ -26,10 +46,26 @@ delete from "role" where "name" = ?;
 delete from "session" where "id" = ? and "user_id" = ?;
 -- access.deleteSessionsOf
 delete from "session" where "user_id" = ? and "id" != ?;
+-- access.deleteUser
+delete from "user" where "id" = ?;
+-- access.groupByName
+select "user_group"."id", "user_group"."name", "user_group"."description", "user_group"."created_at" as "createdAt", "user_group"."version" from "user_group" where "user_group"."name" = ?;
 -- access.groupKey
 select "id" from "user_group" where "name" = ?;
+-- access.groupMembers
+select "user"."name", "group_member"."source" from "group_member" inner join "user" on "user"."id" = "group_member"."user_id" where "group_member"."group_id" = ? and "user"."name" >= ? and ("user"."name" > ? or "group_member"."source" > ?) and lower("user"."name") like ? escape '\' order by "user"."name" asc, "group_member"."source" asc limit ?;
+-- access.groupsByName
+select "user_group"."id", "user_group"."name", "user_group"."description", "user_group"."created_at" as "createdAt", "user_group"."version" from "user_group" where "user_group"."name" > ? and lower("user_group"."name") like ? escape '\' order by "user_group"."name" asc limit ?;
+-- access.groupsByNameDown
+select "user_group"."id", "user_group"."name", "user_group"."description", "user_group"."created_at" as "createdAt", "user_group"."version" from "user_group" where "user_group"."name" < ? and lower("user_group"."name") like ? escape '\' order by "user_group"."name" desc limit ?;
 -- access.insertAssignment
 insert into "role_assignment" ("subject_kind", "subject_id", "role", "permissions", "project_id", "pattern", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- access.insertGroup
+insert into "user_group" ("name", "description", "created_at", "version") values (?, ?, ?, ?) on conflict ("name") do nothing returning "id";
+-- access.insertGroupMember
+insert into "group_member" ("group_id", "user_id", "source") values (?, ?, ?) on conflict ("user_id", "group_id", "source") do nothing;
+-- access.insertPasswordHistory
+insert into "password_history" ("user_id", "replaced_at", "hash") values (?, ?, ?);
 -- access.insertRole
 insert into "role" ("name", "description", "permissions", "created_at", "version") values (?, ?, ?, ?, ?) on conflict ("name") do nothing;
 -- access.insertSession
@@ -46,8 +82,16 @@ select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and coalesce("user".name, user_group.name, robot.name, '') <= ? and (coalesce("user".name, user_group.name, robot.name, '') < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by coalesce("user".name, user_group.name, robot.name, '') desc, "role_assignment"."id" desc limit ?;
 -- access.membersDown
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and "role_assignment"."created_at" <= ? and ("role_assignment"."created_at" < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" desc, "role_assignment"."id" desc limit ?;
+-- access.passwordHistory
+select "hash" from "password_history" where "user_id" = ? order by "replaced_at" desc limit ?;
+-- access.raiseGeneration
+update "user" set "generation" = "generation" + ?, "version" = "version" + ? where "id" = ? returning "generation";
 -- access.raiseVersion
 update "access_state" set "version" = "version" + ? where "id" = ?;
+-- access.rightsOfGroup
+select "role_assignment"."role", "role_assignment"."permissions", "project"."name" as "project", "role"."permissions" as "custom" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" left join "role" on "role"."name" = "role_assignment"."role" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ?;
+-- access.rightsOfUser
+select "role_assignment"."role", "role_assignment"."permissions", "project"."name" as "project", "role"."permissions" as "custom" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" left join "role" on "role"."name" = "role_assignment"."role" where (("role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ?) or ("role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" in (select "group_id" from "group_member" where "user_id" = ?)));
 -- access.robotKey
 select "id", "project_id" as "projectId" from "robot" where "name" = ?;
 -- access.roleByName
@@ -76,14 +120,24 @@ select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where ("role_assignment"."project_id" is null and ? = ?) and coalesce("user".name, user_group.name, robot.name, '') <= ? and (coalesce("user".name, user_group.name, robot.name, '') < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by coalesce("user".name, user_group.name, robot.name, '') desc, "role_assignment"."id" desc limit ?;
 -- access.systemAssignmentsDown
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where ("role_assignment"."project_id" is null and ? = ?) and "role_assignment"."created_at" <= ? and ("role_assignment"."created_at" < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" desc, "role_assignment"."id" desc limit ?;
+-- access.takeSystemAdmin
+delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "role" = ? and "project_id" is null and "pattern" is null;
 -- access.touchSession
 update "session" set "last_seen_at" = ? where "id" = ? and "last_seen_at" <= ?;
+-- access.trimPasswordHistory
+delete from "password_history" where "user_id" = ? and "replaced_at" not in (select "newest"."replaced_at" from "password_history" as "newest" where "newest"."user_id" = ? order by "newest"."replaced_at" desc limit ?);
+-- access.updateAccount
+update "user" set "email" = ?, "full_name" = ?, "disabled" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "id" = ?;
 -- access.updateAssignment
 update "role_assignment" set "role" = ?, "permissions" = ?, "pattern" = ? where "id" = ?;
 -- access.updateDisabled
 update "user" set "disabled" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "name" = ?;
+-- access.updateGroup
+update "user_group" set "description" = ?, "version" = "version" + ? where "id" = ?;
 -- access.updatePassword
 update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version" = "version" + ?, "disabled" = ? where "name" = ?;
+-- access.updatePasswordHash
+update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "id" = ? returning "generation";
 -- access.updateRole
 update "role" set "description" = ?, "permissions" = ?, "version" = "version" + ? where "name" = ?;
 -- access.userById

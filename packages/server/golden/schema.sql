@@ -204,6 +204,15 @@ create table "session" (
 create index "session_user" on "session" ("user_id", "id");
 create index "session_expiry" on "session" ("expires_at");
 
+-- 0001-accounts
+create index "user_created" on "user" ("created_at", "id");
+create table "password_history" (
+  "user_id" integer not null references "user" ("id"),
+  "replaced_at" bigint not null,
+  "hash" text not null
+);
+create index "password_history_user" on "password_history" ("user_id", "replaced_at");
+
 -- 0001-machines
 create table "robot" (
   "id" integer primary key autoincrement,

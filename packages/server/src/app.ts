@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   accessMigrations,
+  accountMigrations,
   assignmentMigrations,
   createAccess,
   createKeyUse,
@@ -92,6 +93,7 @@ export const migrations = [
   ...accessMigrations,
   ...assignmentMigrations,
   ...sessionMigrations,
+  ...accountMigrations,
   ...machineMigrations,
   ...jobMigrations,
   ...outboxMigrations,

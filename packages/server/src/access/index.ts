@@ -3,7 +3,7 @@ export { assign, assignmentMigrations, setMember } from './assignments.ts';
 export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
 export { explainRoutes } from './explain-routes.ts';
 export type { Identity, RequestFacts } from './identity.ts';
-export { localRoutes } from './local/index.ts';
+export { accountMigrations, localRoutes } from './local/index.ts';
 export {
   accessKeyRoutes,
   createKeyUse,

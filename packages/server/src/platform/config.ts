@@ -77,6 +77,14 @@ export const ConfigSchema = Type.Object({
     description: 'a session of the console that nobody used for so long ends',
   }),
   sessionHours: Type.Integer({ minimum: 1, maximum: 8760, default: 24, description: 'a session of the console ends so long after login' }),
+  passwordMinLength: Type.Integer({ minimum: 8, maximum: 64, default: 12, description: 'characters that a password has at least' }),
+  passwordClasses: Type.Integer({
+    minimum: 0,
+    maximum: 4,
+    default: 0,
+    description: 'how many of lower case, upper case, digits and other characters a password has at least',
+  }),
+  passwordHistory: Type.Integer({ minimum: 0, maximum: 24, default: 0, description: 'how many former passwords a user may not take again' }),
   outboundAllow: Type.String({
     default: '',
     description:

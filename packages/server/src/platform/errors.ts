@@ -34,6 +34,7 @@ export const ERRORS = {
   method_not_allowed: { status: 405, oci: 'UNSUPPORTED' },
   bad_request: { status: 400, oci: 'UNSUPPORTED' },
   invalid_input: { status: 400, oci: 'UNSUPPORTED' },
+  password_rejected: { status: 400, oci: 'UNSUPPORTED' },
   body_too_large: { status: 413, oci: 'SIZE_INVALID' },
   media_type_unsupported: { status: 415, oci: 'UNSUPPORTED' },
   conflict: { status: 409, oci: 'UNSUPPORTED' },
