@@ -398,6 +398,10 @@ update "job" set "state" = ?, "due_at" = ?, "holder" = ? where "state" = ?;
 update "job" set "state" = ?, "due_at" = ?, "holder" = ? where "state" = ? and "holder" = ?;
 -- jobs.hastenRecurring
 update "job" set "due_at" = ? where "kind" = ? and "unique_key" = ? and "state" = ? and "attempts" = ? and "due_at" > ?;
+-- jobs.list
+select "id", "kind", "state", "attempts", "progress", "result", "last_error" as "error", "created_at" as "createdAt", "started_at" as "startedAt", "finished_at" as "finishedAt" from "job" where "id" > ? and (? = ? or "kind" = ?) and (? = ? or "state" = ?) order by "id" asc limit ?;
+-- jobs.listDown
+select "id", "kind", "state", "attempts", "progress", "result", "last_error" as "error", "created_at" as "createdAt", "started_at" as "startedAt", "finished_at" as "finishedAt" from "job" where "id" < ? and (? = ? or "kind" = ?) and (? = ? or "state" = ?) order by "id" desc limit ?;
 -- jobs.progress
 update "job" set "progress" = ? where "id" = ? and "fence" = ? and "state" = ?;
 -- jobs.prune
@@ -424,6 +428,14 @@ delete from "access_key_secret" where "key_id" = ? and "number" < ?;
 delete from "access_key_secret" where "key_id" in (select "id" from "access_key" where "owner_kind" = ? and "owner_id" = ?);
 -- machines.deleteRobot
 delete from "robot" where "id" = ?;
+-- machines.deleteRobotKey
+delete from "robot_key" where "id" = ?;
+-- machines.deleteRobotKeysOf
+delete from "robot_key" where "robot_id" = ?;
+-- machines.deleteTrustRule
+delete from "trust_rule" where "id" = ?;
+-- machines.deleteTrustRulesOf
+delete from "trust_rule" where "robot_id" = ?;
 -- machines.endKeySecrets
 update "access_key_secret" set "ends_at" = ? where "key_id" = ? and ("ends_at" is null or "ends_at" > ?);
 -- machines.firstAccessKeyOf
@@ -434,6 +446,10 @@ insert into "access_key" ("owner_kind", "owner_id", "name", "limits", "expires_a
 insert into "access_key_secret" ("key_id", "number", "hash", "created_at", "ends_at", "last_used_at", "last_used_from") values (?, ?, ?, ?, ?, ?, ?);
 -- machines.insertRobot
 insert into "robot" ("name", "project_id", "description", "disabled", "expires_at", "generation", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
+-- machines.insertRobotKey
+insert into "robot_key" ("robot_id", "kid", "jwk", "audience", "expires_at", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?) returning "id";
+-- machines.insertTrustRule
+insert into "trust_rule" ("robot_id", "name", "issuer", "audience", "jwks", "condition", "disabled", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("robot_id", "name") do nothing returning "id";
 -- machines.keySecretByHash
 select "access_key_secret"."key_id" as "keyId", "access_key_secret"."number", "access_key_secret"."ends_at" as "endsAt", "access_key"."owner_kind" as "ownerKind", "access_key"."owner_id" as "ownerId", "access_key"."expires_at" as "expiresAt", "access_key"."limits" from "access_key_secret" inner join "access_key" on "access_key"."id" = "access_key_secret"."key_id" where "access_key_secret"."hash" = ?;
 -- machines.keySecretByNumber
@@ -450,6 +466,12 @@ select "role_assignment"."role", "role_assignment"."permissions", "role_assignme
 select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "id" = ?;
 -- machines.robotByName
 select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "name" = ?;
+-- machines.robotKeyById
+select "id", "robot_id" as "robotId", "kid", "jwk", "audience", "expires_at" as "expiresAt", "created_at" as "createdAt", "created_by" as "createdBy" from "robot_key" where "id" = ?;
+-- machines.robotKeyByKid
+select "id", "robot_id" as "robotId", "kid", "jwk", "audience", "expires_at" as "expiresAt", "created_at" as "createdAt", "created_by" as "createdBy" from "robot_key" where "kid" = ?;
+-- machines.robotKeysOf
+select "id", "robot_id" as "robotId", "kid", "jwk", "audience", "expires_at" as "expiresAt", "created_at" as "createdAt", "created_by" as "createdBy" from "robot_key" where "robot_id" = ? order by "id";
 -- machines.robotOf
 select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "id" = ? and "project_id" is not distinct from ?;
 -- machines.robots
@@ -458,10 +480,18 @@ select "id", "name", "project_id" as "projectId", "description", "disabled", "ex
 select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "project_id" is not distinct from ? and "name" < ? and lower("name") like ? escape '\' and (? = ? or "disabled" = ?) order by "name" desc limit ?;
 -- machines.robotsOfProject
 select "id" from "robot" where "project_id" = ?;
+-- machines.trustRuleById
+select "trust_rule"."id", "trust_rule"."robot_id" as "robotId", "trust_rule"."name", "trust_rule"."issuer", "trust_rule"."audience", "trust_rule"."jwks", "trust_rule"."condition", "trust_rule"."disabled", "trust_rule"."created_at" as "createdAt", "trust_rule"."created_by" as "createdBy", "trust_rule"."version" from "trust_rule" where "trust_rule"."id" = ?;
+-- machines.trustRulesFor
+select "trust_rule"."id", "trust_rule"."robot_id" as "robotId", "trust_rule"."name", "trust_rule"."issuer", "trust_rule"."audience", "trust_rule"."jwks", "trust_rule"."condition", "trust_rule"."disabled", "trust_rule"."created_at" as "createdAt", "trust_rule"."created_by" as "createdBy", "trust_rule"."version" from "trust_rule" inner join "robot" on "robot"."id" = "trust_rule"."robot_id" where "trust_rule"."issuer" = ? and "trust_rule"."disabled" = ? and "robot"."disabled" = ? and (? = ? or "robot"."name" = ?) order by "trust_rule"."id" limit ?;
+-- machines.trustRulesOf
+select "trust_rule"."id", "trust_rule"."robot_id" as "robotId", "trust_rule"."name", "trust_rule"."issuer", "trust_rule"."audience", "trust_rule"."jwks", "trust_rule"."condition", "trust_rule"."disabled", "trust_rule"."created_at" as "createdAt", "trust_rule"."created_by" as "createdBy", "trust_rule"."version" from "trust_rule" where "trust_rule"."robot_id" = ? order by "trust_rule"."name";
 -- machines.updateAccessKey
 update "access_key" set "limits" = ?, "expires_at" = ?, "version" = "version" + ? where "id" = ?;
 -- machines.updateRobot
 update "robot" set "description" = ?, "disabled" = ?, "expires_at" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "id" = ?;
+-- machines.updateTrustRule
+update "trust_rule" set "audience" = ?, "jwks" = ?, "condition" = ?, "disabled" = ?, "version" = "version" + ? where "id" = ?;
 -- outbox.append
 insert into "outbox_event" ("topic", "repository", "payload", "created_at") values (?, ?, ?, ?);
 -- outbox.eventsAfter

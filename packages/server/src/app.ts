@@ -187,8 +187,10 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     auditSinks: () => forwardingCounts(database),
   });
   const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
+  const stopping = new AbortController();
   const management = createManagement({
     database,
+    stopping: stopping.signal,
     readBlob,
     access,
     sessions,
@@ -253,6 +255,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
 
   async function stop(): Promise<void> {
     draining = true;
+    stopping.abort();
     const drained = (async () => {
       if (config.drainDelaySeconds > 0) await delay(config.drainDelaySeconds * 1000);
       await listener.drain(config.drainSeconds * 1000, () => running);

@@ -2,9 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import type { Access, PasswordChecker, Sessions } from './access/index.ts';
 import type { Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
+import { jobRoutes } from './platform/index.ts';
 
 export interface ManagementParts {
   readonly database: Database;
+  /** Aborted when the process ends. */
+  readonly stopping: AbortSignal;
   /** A small blob that is stored; undefined where it is missing or larger. */
   readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
   readonly access: Access;
@@ -39,6 +42,7 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
     ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
     ...catalog.artifactRoutes(parts),
     ...catalog.tagRoutes(parts),
+    ...jobRoutes(parts),
     ...evidence.forwardingRoutes(parts),
   ];
 }

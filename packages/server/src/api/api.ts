@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import fastifySwagger from '@fastify/swagger';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Access, Identity } from '../access/index.ts';
@@ -205,10 +206,30 @@ function nextLink(url: string, query: Record<string, unknown>, next: string): st
   return `<${url.split('?', 1)[0]}?${parameters}>; rel="next"`;
 }
 
+/** Silence after which a comment shows that the stream still lives: below the idle limits of common proxies. */
+const KEEP_ALIVE_MS = 15_000;
+
 /** Server-sent events (WHATWG HTML, section 9.2). */
 async function* eventText(events: NonNullable<AnyAnswer['events']>): AsyncGenerator<string> {
-  for await (const { event, id, data } of events) {
-    yield `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
+  const source = events[Symbol.asyncIterator]();
+  yield ': here\n\n'; // sends the head, which else waits for the first event
+  try {
+    for (let next = source.next(); ; ) {
+      const silence = new AbortController();
+      const pause = delay(KEEP_ALIVE_MS, undefined, { signal: silence.signal }).catch(() => undefined);
+      const come = await Promise.race([next, pause]);
+      silence.abort();
+      if (come === undefined) {
+        yield ': still here\n\n';
+        continue;
+      }
+      if (come.done) return;
+      const { event, id, data } = come.value;
+      next = source.next();
+      yield `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
+    }
+  } finally {
+    await source.return?.();
   }
 }
 

@@ -49,6 +49,7 @@ export {
   type JobRunner,
   jobCounts,
   jobMigrations,
+  jobRoutes,
   pauseAfter,
   pruneJobs,
 } from './jobs/index.ts';

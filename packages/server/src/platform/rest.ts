@@ -33,7 +33,7 @@ export interface Answer<R extends TSchema | undefined> {
   readonly cookies?: readonly string[];
   /** Where the next page of a list begins; becomes a `Link`. */
   readonly next?: string | undefined;
-  /** In place of a body: what happens, as server-sent events. */
+  /** In place of a body: what happens, as server-sent events; kept alive by comments while nothing does. */
   readonly events?: AsyncIterable<{ readonly event: string; readonly id?: string; readonly data: unknown }>;
   /** In place of a body: text as it comes, of a type of its own. */
   readonly text?: { readonly type: string; readonly chunks: AsyncIterable<string> };

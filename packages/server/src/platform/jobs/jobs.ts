@@ -1,4 +1,4 @@
-import type { Database, MaybePromise, Session } from '../database/index.ts';
+import { BEFORE_ALL, type Database, type MaybePromise, type Order, type Session } from '../database/index.ts';
 import {
   cancelRunning,
   cancelWaiting,
@@ -8,6 +8,7 @@ import {
   insertJob,
   type JobState,
   jobById,
+  jobLists,
   pruneState,
   RECURRING,
 } from './store.ts';
@@ -82,7 +83,20 @@ export interface JobView {
 
 export async function findJob(session: Session, id: number): Promise<JobView | undefined> {
   const row = await session.first(jobById, { id });
-  return row && { ...row, progress: parsed(row.progress), result: parsed(row.result) };
+  return row && toView(row);
+}
+
+/** Jobs by age, after one of them. */
+export async function pageOfJobs(
+  session: Session,
+  page: { order: Order; last?: number | undefined; kind?: string | undefined; state?: string | undefined; limit: number },
+): Promise<JobView[]> {
+  const { order, last = BEFORE_ALL[order].number, kind = '', state = '', limit } = page;
+  return (await session.all(jobLists[order], { last, kind, state, limit })).map(toView);
+}
+
+function toView(row: Omit<JobView, 'progress' | 'result'> & { progress: string | null; result: string | null }): JobView {
+  return { ...row, progress: parsed(row.progress), result: parsed(row.result) };
 }
 
 function parsed(text: string | null): unknown {

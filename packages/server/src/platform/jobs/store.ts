@@ -1,5 +1,5 @@
 import type { Generated } from 'kysely';
-import { type Migration, queriesOf } from '../database/index.ts';
+import { type Migration, type Order, queriesOf } from '../database/index.ts';
 
 export type JobState = 'waiting' | 'running' | 'done' | 'dead' | 'cancelled';
 
@@ -249,23 +249,32 @@ export const pruneState = query<{ state: 'done' | 'dead' | 'cancelled'; before: 
         .limit(p('limit')),
     ),
 );
-export const jobById = query<{ id: number }>()('find', (db, p) =>
-  db
-    .selectFrom('job')
-    .select([
-      'id',
-      'kind',
-      'state',
-      'attempts',
-      'progress',
-      'result',
-      'last_error as error',
-      'created_at as createdAt',
-      'started_at as startedAt',
-      'finished_at as finishedAt',
-    ])
-    .where('id', '=', p('id')),
-);
+const VIEW = [
+  'id',
+  'kind',
+  'state',
+  'attempts',
+  'progress',
+  'result',
+  'last_error as error',
+  'created_at as createdAt',
+  'started_at as startedAt',
+  'finished_at as finishedAt',
+] as const;
+
+export const jobById = query<{ id: number }>()('find', (db, p) => db.selectFrom('job').select(VIEW).where('id', '=', p('id')));
+const listJobs = (name: string, order: Order) =>
+  query<{ last: number; kind: string; state: string; limit: number }>()(name, (db, p) =>
+    db
+      .selectFrom('job')
+      .select(VIEW)
+      .where('id', order === 'asc' ? '>' : '<', p('last'))
+      .where((eb) => eb.or([eb(p('kind'), '=', ''), eb('kind', '=', p('kind'))]))
+      .where((eb) => eb.or([eb(p('state'), '=', ''), eb(eb.ref('state'), '=', p('state') as never)]))
+      .orderBy('id', order)
+      .limit(p('limit')),
+  );
+export const jobLists = { asc: listJobs('list', 'asc'), desc: listJobs('listDown', 'desc') } as const;
 export const countJobs = query()('count', (db) =>
   db
     .selectFrom('job')
