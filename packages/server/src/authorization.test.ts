@@ -68,8 +68,8 @@ async function ask(who: string, method: string, path: string, body?: unknown): P
   });
 }
 
-async function made(path: string, body: unknown): Promise<Record<string, unknown>> {
-  const answer = await ask('root', 'POST', path, body);
+async function made(path: string, body: unknown, by = 'root'): Promise<Record<string, unknown>> {
+  const answer = await ask(by, 'POST', path, body);
   expect([path, answer.status, answer.ok ? '' : await answer.text()]).toEqual([path, 201, '']);
   return (await answer.json()) as Record<string, unknown>;
 }
@@ -157,7 +157,9 @@ async function seed(): Promise<void> {
     const robot = await made(`/projects/${project}/robots`, { name: 'ci', rights: [{ role: 'developer', project }] });
     if (project === 'own') credentials.set('robot', basic(String(robot.login), String(robot.secret)));
   }
-  credentials.set('limited-key', credentials.get('admin') ?? '');
+  const limits = [{ project: 'own', permissions: ['project:read', 'repository:list', 'repository:pull', 'artifact:read', 'tag:list'] }];
+  const key = await made('/access-keys', { name: 'limited', limits }, 'admin');
+  credentials.set('limited-key', `Bearer ${key.secret}`);
 }
 
 /** The first thing that a list shows, as its own path names it. */
@@ -213,8 +215,10 @@ function bodyOf({ body }: Route): unknown {
   }
 }
 
+const HEADER = `${'route'.padEnd(90)}${IDENTITIES.map((name) => name.padStart(14)).join('')}`;
+
 test('who may use which route of the management API', async () => {
-  const lines = [`${'route'.padEnd(90)}${IDENTITIES.map((name) => name.padStart(14)).join('')}`];
+  const lines = [HEADER];
   let cells = 0;
   for (const route of [...routes].sort((a, b) => (a.path === b.path ? a.method.localeCompare(b.method) : a.path < b.path ? -1 : 1))) {
     const inProject = route.path.startsWith('/projects/:project');
@@ -236,4 +240,52 @@ test('who may use which route of the management API', async () => {
   }
   expect(cells).toBeGreaterThan(2000);
   await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot('../golden/authorization.txt');
+}, 300_000);
+
+const DIGEST = digestOf('nothing of the kind');
+/** What changes nothing even where it is allowed: for each route of the distribution API something that is there, and something that is not. */
+const REGISTRY: readonly [method: string, path: string, note: string][] = [
+  ...['GET', 'HEAD'].flatMap((method): [string, string, string][] => [
+    [method, 'manifests/v1', ''],
+    [method, 'manifests/missing', '(missing)'],
+    [method, `blobs/${DIGEST}`, '(missing)'],
+  ]),
+  ['PUT', 'manifests/v1', ''],
+  ['PUT', 'manifests/missing', '(missing)'],
+  ['DELETE', 'manifests/missing', '(missing)'],
+  ['DELETE', `blobs/${DIGEST}`, '(missing)'],
+  ['POST', 'blobs/uploads/', ''],
+  ['POST', `blobs/uploads/?mount=${DIGEST}&from=foreign/app`, '(mount)'],
+  ...['GET', 'PATCH', 'PUT', 'DELETE'].map((method): [string, string, string] => [
+    method,
+    `blobs/uploads/missing?digest=${DIGEST}`,
+    '(missing)',
+  ]),
+  ['GET', 'tags/list', ''],
+  ['GET', `referrers/${DIGEST}`, ''],
+];
+
+test('who may do what over the distribution API', async () => {
+  const lines = [HEADER];
+  const at = base.replace('/api/v1', '/v2');
+  const look = async (title: string, method: string, path: string) => {
+    const found: string[] = [];
+    for (const who of IDENTITIES) {
+      const authorization = credentials.get(who);
+      const headers = { ...(authorization === undefined ? {} : { authorization }) };
+      const body = method === 'PUT' || method === 'PATCH' ? { body: '{' } : {};
+      found.push(await verdictOf(await fetch(at + path, { method, headers, ...body })));
+    }
+    lines.push(`${title.padEnd(90)}${found.map((verdict) => verdict.padStart(14)).join('')}`);
+  };
+  for (const path of ['/', '/_catalog']) await look(`GET /v2${path}`, 'GET', path);
+  for (const [method, path, note] of REGISTRY) {
+    for (const project of PROJECTS) {
+      for (const repository of ['app', 'other']) {
+        const title = `${method} ${path.replace(DIGEST, '<digest>')} ${project}/${repository} ${note}`;
+        await look(title, method, `/${project}/${repository}/${path}`);
+      }
+    }
+  }
+  await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot('../golden/authorization-v2.txt');
 }, 300_000);
