@@ -24,7 +24,7 @@ import {
   saveReplay,
 } from '../platform/index.ts';
 import { authorize, checkPermission, requireSameOrigin } from './authorize.ts';
-import { describeApi, schemaOf } from './openapi.ts';
+import { describeApi, PROBLEM, schemaOf } from './openapi.ts';
 import { problemOf, toShown } from './problems.ts';
 import { compileCheck, type Part } from './validation.ts';
 
@@ -75,6 +75,7 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
   app.setErrorHandler((error, request, reply) => fail(error, request, reply));
   app.setNotFoundHandler((request, reply) => fail(new AppError('not_found', 'no such address'), request, reply));
   await app.register(fastifySwagger, describeApi());
+  app.addSchema(PROBLEM);
 
   for (const route of routes) {
     checkPermission(route);
@@ -225,8 +226,8 @@ async function* eventText(events: NonNullable<AnyAnswer['events']>): AsyncGenera
       }
       if (come.done) return;
       const { event, id, data } = come.value;
-      next = source.next();
       yield `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
+      next = source.next();
     }
   } finally {
     await source.return?.();

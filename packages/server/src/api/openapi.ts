@@ -2,19 +2,24 @@ import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger';
 import Type from 'typebox';
 import type { Route } from '../platform/index.ts';
 
-const PROBLEM = Type.Object({
-  type: Type.String(),
-  title: Type.String(),
-  status: Type.Integer(),
-  code: Type.String({ description: 'stable; programs decide by this' }),
-  detail: Type.String(),
-  requestId: Type.Optional(Type.String()),
-  errors: Type.Optional(Type.Array(Type.Object({ at: Type.String(), message: Type.String() }))),
-});
+/** Named once in the document, and referred to by every route. */
+export const PROBLEM = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    code: Type.String({ description: 'stable; programs decide by this' }),
+    detail: Type.String(),
+    requestId: Type.Optional(Type.String()),
+    errors: Type.Optional(Type.Array(Type.Object({ at: Type.String(), message: Type.String() }))),
+  },
+  { $id: 'Problem' },
+);
 
 /** What the OpenAPI document says of the API as a whole. */
 export function describeApi(): FastifyDynamicSwaggerOptions {
   return {
+    refResolver: { buildLocalReference: ({ $id }, _, __, index) => (typeof $id === 'string' ? $id : `def-${index}`) },
     openapi: {
       openapi: '3.1.0',
       info: { title: 'Entrepot management API', version: '1', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
@@ -32,8 +37,8 @@ export function describeApi(): FastifyDynamicSwaggerOptions {
 
 /** A route as Fastify and the document take it. */
 export function schemaOf(route: Route) {
-  const { summary, description, tag, permission, params, query, body, answer, method, path } = route;
-  const status = route.status ?? (answer === undefined ? 204 : 200);
+  const { summary, description, tag, permission, params, query, body, answer, produces, method, path } = route;
+  const status = route.status ?? (answer === undefined && produces === undefined ? 204 : 200);
   const words = path
     .split('/')
     .filter((part) => part !== '')
@@ -48,8 +53,12 @@ export function schemaOf(route: Route) {
     ...(query ? { querystring: query } : {}),
     ...(body ? { body } : {}),
     response: {
-      [status]: answer ? { description: 'done', ...answer } : { description: 'done', type: 'null' },
-      default: { description: 'a problem (RFC 9457)', content: { 'application/problem+json': { schema: PROBLEM } } },
+      [status]: produces
+        ? { description: 'done', content: { [produces]: { schema: Type.String() } } }
+        : answer
+          ? { description: 'done', ...answer }
+          : { description: 'done', type: 'null' },
+      default: { description: 'a problem (RFC 9457)', content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } } },
     },
   };
 }

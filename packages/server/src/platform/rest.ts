@@ -71,6 +71,8 @@ interface Common<
   readonly query?: Q;
   readonly body?: B;
   readonly answer?: R;
+  /** Media type of an answer that is no JSON: events or text as it comes. */
+  readonly produces?: 'text/event-stream' | 'application/x-ndjson';
   /** Of success; 200, or 204 without an answer, where absent. */
   readonly status?: number;
 }

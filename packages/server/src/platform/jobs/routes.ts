@@ -103,6 +103,7 @@ export function jobRoutes({ database, stopping }: Parts): Route[] {
       description: 'Events `progress` and, as the last, `end` carry the job. With Last-Event-ID what is known is not told again.',
       permission: 'system:read',
       params: OfJob,
+      produces: 'text/event-stream',
       async handle({ params, headers }) {
         const { 'last-event-id': known } = headers;
         return { events: follow(await requireJob(database, params.id), typeof known === 'string' ? known : undefined) };
