@@ -1,5 +1,9 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { exportJWK, generateKeyPair, importPKCS8, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, basic, Client, must } from '../harness/client.ts';
+import { signed, tokenKey } from '../harness/jwt.ts';
 import { type People, populate } from '../harness/people.ts';
 import { ADMIN, startServer, type TestServer } from '../harness/server.ts';
 
@@ -77,7 +81,7 @@ describe('machines', () => {
 
   test('A5 all that came from a secret ends with it: revoked, rotated, expired, disabled, deleted', async () => {
     const owner = people.client('owner');
-    const form = (token: string) =>
+    const refreshed = (token: string) =>
       Client.anonymous(server.url).request('POST', '/token', {
         headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
         body: String(new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token, scope: 'repository:demo/app:pull' })),
@@ -100,7 +104,7 @@ describe('machines', () => {
       const statuses = async () => [
         (await manifest(login, 'demo/app')).status,
         (await manifest(bearer(token), 'demo/app')).status,
-        (await form(refresh)).status,
+        (await refreshed(refresh)).status,
       ];
       expect([how, ...(await statuses())]).toEqual([how, 200, 200, 200]);
       expect((await end(robot.id)).status).toBeLessThan(300);
@@ -108,9 +112,13 @@ describe('machines', () => {
     }
     const key = await newKey(owner, {});
     const { token, refresh_token: refresh } = await issued(new Client(server.url, basic('owner', key.secret)));
-    expect((await form(refresh)).status).toBe(200);
+    expect((await refreshed(refresh)).status).toBe(200);
     expect((await call(new Client(server.url), 'DELETE', `/users/owner/access-keys/${key.id}`)).status).toBe(204);
-    for (const answer of [await manifest(bearer(key.secret), 'demo/app'), await manifest(bearer(token), 'demo/app'), await form(refresh)]) {
+    for (const answer of [
+      await manifest(bearer(key.secret), 'demo/app'),
+      await manifest(bearer(token), 'demo/app'),
+      await refreshed(refresh),
+    ]) {
       expect(answer.status).toBe(401);
     }
   });
@@ -226,6 +234,174 @@ describe('machines', () => {
     const seen = [second, await call(owner, 'GET', '/projects/demo/robots'), await call(owner, 'GET', `/projects/demo/robots/${id}`)];
     for (const answer of seen) expect(answer.bytes.toString()).not.toContain(secret.slice(4));
     expect(server.output()).not.toContain(secret.slice(4));
+  });
+
+  const form = (fields: Record<string, string>) =>
+    Client.anonymous(server.url).request('POST', '/token', {
+      headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+      body: String(new URLSearchParams(fields)),
+    });
+  const EXCHANGE = {
+    grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+    subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+    scope: 'repository:demo/app:pull,push',
+  };
+
+  async function trusted(name: string) {
+    const owner = people.client('owner');
+    const robot = await newRobot(owner, 'demo', PULL, { withSecret: false });
+    const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256' }] });
+    const issuer = `https://${name}.example.com`;
+    const rule = { name, issuer, audience: server.url, jwks, condition: 'claims.repository == "octo/app"' };
+    const path = `/projects/demo/robots/${robot.id}/trust-rules`;
+    const made = await call(owner, 'POST', path, rule);
+    expect(made.status).toBe(201);
+    const now = Math.floor(Date.now() / 1000);
+    const sign = (claims: object = {}, header: object = {}) =>
+      new SignJWT({ iss: issuer, aud: server.url, sub: 'octo', repository: 'octo/app', iat: now, exp: now + 120, ...claims })
+        .setProtectedHeader({ alg: 'ES256', kid: 'one', ...header })
+        .sign(privateKey);
+    return { robot, path: `${path}/${made.json<{ id: number }>().id}`, issuer, sign, owner };
+  }
+
+  test('A2 a workload exchanges the token of its issuer for one that carries what its robot may, for as long as that lives', async () => {
+    const { robot, sign, path, owner } = await trusted('exchange');
+    const exchanged = await form({
+      ...EXCHANGE,
+      subject_token: await sign(),
+      audience: 'https://elsewhere.example.com',
+      access_type: 'offline',
+    });
+    expect(exchanged.status).toBe(200);
+    const body = exchanged.json<{ access_token: string; expires_in: number; token_type: string; issued_token_type: string }>();
+    expect(body).toMatchObject({ token_type: 'Bearer', issued_token_type: 'urn:ietf:params:oauth:token-type:access_token' });
+    expect(body).not.toHaveProperty('refresh_token');
+    expect(body.expires_in).toBeLessThanOrEqual(120);
+    const client = bearer(body.access_token);
+    expect((await manifest(client, 'demo/app')).status).toBe(200);
+    expect((await client.request('POST', '/v2/demo/app/blobs/uploads/')).status).toBe(401);
+    expect((await call(client, 'GET', '/projects')).status).toBe(401);
+    // The same as docker's password, with and without the token service.
+    const docker = new Client(server.url, basic(robot.login, await sign()));
+    expect((await manifest(docker, 'demo/app')).status).toBe(200);
+    const given = (await tokenOf(docker, 'repository:demo/app:pull', '&offline_token=true')).json<{ token: string; expires_in: number }>();
+    expect(given).not.toHaveProperty('refresh_token');
+    expect(given.expires_in).toBeLessThanOrEqual(120);
+    expect((await manifest(bearer(given.token), 'demo/app')).status).toBe(200);
+    // All of it ends with the rule.
+    expect((await call(owner, 'DELETE', path)).status).toBe(204);
+    for (const each of [client, docker, bearer(given.token)]) expect((await manifest(each, 'demo/app')).status).toBe(401);
+  });
+
+  test('A3 a forged token of a trusted issuer is refused, and nothing that it names is fetched', async () => {
+    const { robot, sign, issuer } = await trusted('forged');
+    let asked = 0;
+    const trap = createServer((_, response) => {
+      asked++;
+      response.end('{"keys":[]}');
+    });
+    await new Promise<void>((resolve) => trap.listen(0, '127.0.0.1', resolve));
+    const address = `http://127.0.0.1:${(trap.address() as AddressInfo).port}/keys`;
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { iss: issuer, aud: server.url, sub: 'octo', repository: 'octo/app', iat: now, exp: now + 120 };
+    const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwk = await exportJWK(publicKey);
+    const own = (header: object) =>
+      new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid: 'one', ...header } as never).sign(privateKey);
+    const tokens = [
+      signed({ alg: 'none', kid: 'one' }, claims, 'x').replace(/[^.]*$/, ''),
+      signed({ alg: 'HS256', kid: 'one' }, claims, JSON.stringify(jwk)),
+      signed({ alg: 'HS256', kid: 'one' }, claims, tokenKey(server)),
+      await own({}),
+      await own({ jwk }),
+      await own({ jku: address, x5u: address, kid: address }),
+      await sign({ iss: address }),
+      await sign({ iss: 'entrepot' }),
+      await sign({ aud: 'entrepot' }),
+      await sign({ exp: now - 60 }),
+      await sign({ repository: 'octo/other' }),
+      `${await sign()}x`,
+    ];
+    for (const token of tokens) {
+      expect([token, (await form({ ...EXCHANGE, subject_token: token })).status]).toEqual([token, 401]);
+      expect((await form({ grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion: token })).status).toBe(401);
+      for (const client of [new Client(server.url, basic(robot.login, token)), new Client(server.url, `Bearer ${token}`)]) {
+        expect((await manifest(client, 'demo/app')).status).toBe(401);
+      }
+    }
+    expect((await form({ ...EXCHANGE, subject_token: await sign() })).status).toBe(200);
+    for (const change of [{ actor_token: await sign() }, { subject_token_type: 'urn:ietf:params:oauth:token-type:saml2' }]) {
+      expect((await form({ ...EXCHANGE, subject_token: await sign(), ...change })).status).toBe(400);
+    }
+    expect(asked).toBe(0);
+    trap.close();
+  });
+
+  test('a service-account key file signs for its robot; only its public half is kept', async () => {
+    const owner = people.client('owner');
+    const robot = await newRobot(owner, 'demo', PULL, { withSecret: false });
+    const path = `/projects/demo/robots/${robot.id}/keys`;
+    const made = await call(owner, 'POST', path, {});
+    const { id, file } = made.json<{ id: number; file: Record<string, string> }>();
+    expect((await call(owner, 'GET', path)).bytes.toString()).not.toContain('PRIVATE');
+    const now = Math.floor(Date.now() / 1000);
+    const assertion = await new SignJWT({})
+      .setProtectedHeader({ alg: 'EdDSA', kid: file.private_key_id ?? '' })
+      .setIssuer(file.robot ?? '')
+      .setSubject(file.robot ?? '')
+      .setAudience(file.audience ?? '')
+      .setIssuedAt(now)
+      .setExpirationTime(now + 300)
+      .sign(await importPKCS8(file.private_key ?? '', 'EdDSA'));
+    const grant = { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion, scope: 'repository:demo/app:pull' };
+    const { access_token: token } = (await form(grant)).json<{ access_token: string }>();
+    expect((await manifest(bearer(token), 'demo/app')).status).toBe(200);
+    expect((await manifest(new Client(server.url, basic(robot.login, assertion)), 'demo/app')).status).toBe(200);
+    expect((await call(owner, 'DELETE', `${path}/${id}`)).status).toBe(204);
+    expect((await manifest(bearer(token), 'demo/app')).status).toBe(401);
+    expect((await form(grant)).status).toBe(401);
+  });
+
+  test('C1 C2 trust rules and keys are made by who holds all that the robot may, under its own project, and only such as can work', async () => {
+    const { robot, path } = await trusted('owned');
+    const id = path.split('/').at(-1);
+    const admin = new Client(server.url);
+    const strong = await newRobot(admin, 'demo', [{ role: 'admin' }]);
+    const maker = await newRobot(people.client('owner'), 'demo', [{ permissions: ['project:read', 'robot:read', 'robot:manage'] }]);
+    const machine = new Client(server.url, basic(maker.login, maker.secret));
+    const rule = { name: 'x', issuer: 'https://x.example.com', audience: 'a', condition: 'claims.sub == "x"' };
+    expect((await call(machine, 'POST', `/projects/demo/robots/${strong.id}/trust-rules`, rule)).status).toBe(403);
+    expect((await call(machine, 'POST', `/projects/demo/robots/${strong.id}/keys`, {})).status).toBe(403);
+    for (const [method, at, body] of [
+      ['GET', `/projects/other/robots/${robot.id}/trust-rules`],
+      ['GET', `/projects/demo/robots/${strong.id}/trust-rules/${id}`],
+      ['PATCH', `/projects/demo/robots/${strong.id}/trust-rules/${id}`, { disabled: true }],
+      ['DELETE', `/projects/demo/robots/${strong.id}/trust-rules/${id}`],
+      ['DELETE', `/robots/${robot.id}/trust-rules/${id}`],
+      ['POST', `/projects/other/robots/${robot.id}/keys`, {}],
+    ] as const) {
+      expect([method, at, (await call(admin, method, at, body)).status]).toEqual([method, at, 404]);
+    }
+    for (const wrong of [
+      { issuer: 'http://x.example.com' },
+      { issuer: 'https://user:password@x.example.com' },
+      { issuer: 'file:///etc/passwd' },
+      { condition: 'true' },
+      { condition: 'claims.sub ==' },
+      { condition: 'robot.name == "x"' },
+      { jwks: '{"keys":[]}' },
+      { jwks: '{"keys":[{"kty":"oct","k":"AAAA"}]}' },
+      { robotId: 1 },
+      { version: 7 },
+    ]) {
+      const answer = await call(people.client('owner'), 'POST', `/projects/demo/robots/${robot.id}/trust-rules`, { ...rule, ...wrong });
+      expect([JSON.stringify(wrong), answer.status]).toEqual([JSON.stringify(wrong), 400]);
+    }
+    const privateKey = { kty: 'OKP', crv: 'Ed25519', x: 'AAAA', d: 'AAAA' };
+    expect((await call(people.client('owner'), 'POST', `/projects/demo/robots/${robot.id}/keys`, { publicKey: privateKey })).status).toBe(
+      400,
+    );
   });
 
   test('robots are listed in pages, filtered and sorted by what is allowed only', async () => {

@@ -7,6 +7,7 @@ import {
   accountMigrations,
   assignmentMigrations,
   createAccess,
+  createIssuerKeys,
   createKeyUse,
   createPasswordChecker,
   createRules,
@@ -14,6 +15,7 @@ import {
   createTokenHandler,
   createTokenIssuer,
   keyAuthenticator,
+  createWorkloads,
   machineMigrations,
   passwordAuthenticator,
   sessionMigrations,
@@ -143,11 +145,14 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     session: database,
     rules: createRules(database),
     authenticators: [
+  const outbound = createOutbound(config);
+  const workloads = createWorkloads({ database, issuers: createIssuerKeys(outbound, now), clock });
       keyAuthenticator(database, keyUse, now),
       passwordAuthenticator(passwords),
       tokenAuthenticator(database, tokens, now),
       sessions.authenticate,
     ],
+      workloads.authenticate,
     now,
   });
   const slabs = new SlabPool(SLABS);
@@ -157,8 +162,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     uploadKey: createSecretKey(secrets.derive('uploads')),
     options: config,
   });
-  const token = createTokenHandler({ session: database, access, tokens, origin, now });
-  const outbound = createOutbound(config);
+  const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now });
   const sinkSeal = createSeal(secrets.derive('audit-sinks'));
   const consumers: OutboxConsumer[] = [];
   const jobs = createJobRunner({

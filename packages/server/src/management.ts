@@ -42,6 +42,8 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
     ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
     ...catalog.artifactRoutes(parts),
     ...catalog.tagRoutes(parts),
+    ...access.robotKeyRoutes(parts),
+    ...access.trustRuleRoutes(parts),
     ...jobRoutes(parts),
     ...evidence.forwardingRoutes(parts),
   ];

@@ -19,6 +19,8 @@ export interface Identity extends Caller {
   readonly token: { readonly access: readonly Grant[]; readonly refused: readonly Grant[] } | undefined;
   /** What the credential narrows its subject to; undefined: everything that the subject may. */
   readonly limits: readonly Statement[] | undefined;
+  /** When the proof ends, for one that no token may outlive; milliseconds since 1970. */
+  readonly until?: number;
 }
 
 /** What of a request says who makes it. */

@@ -7,10 +7,14 @@ export { accountMigrations, localRoutes } from './local/index.ts';
 export {
   accessKeyRoutes,
   createKeyUse,
+  createIssuerKeys,
   keyAuthenticator,
+  createWorkloads,
   machineMigrations,
   robotRoutes,
+  robotKeyRoutes,
 } from './machines/index.ts';
+  trustRuleRoutes,
 export { assignmentRoutes, memberRoutes } from './member-routes.ts';
 export {
   createPasswordChecker,

@@ -1,7 +1,9 @@
 import type { Session } from '../platform/index.ts';
 import type { Subject } from './identity.ts';
 import { findSecretByNumber } from './machines/access-keys.ts';
+import { findRobotKey } from './machines/robot-keys.ts';
 import { findRobotById, isLive } from './machines/robots.ts';
+import { findTrustRule } from './machines/trust-rules.ts';
 import type { Statement } from './statements.ts';
 import type { TokenSubject } from './tokens.ts';
 import { findUserById } from './users.ts';
@@ -37,10 +39,28 @@ interface Credential {
   readonly limits: readonly Statement[] | undefined;
 }
 
-const KEY = /^key:([0-9]{1,15})\.([0-9]{1,15})$/;
+/** Of a secret of an access key, a version of a trust rule, or a service-account key. */
+const CREDENTIAL = /^(key|trust|file):([0-9]{1,15})(?:\.([0-9]{1,15}))?$/;
 
 /** The credential that a token came from, as it is now; one of no known kind is void. */
 async function findCredential(session: Session, id: string, now: number): Promise<Credential | undefined> {
-  const [, keyId, number] = KEY.exec(id) ?? [];
-  return keyId === undefined ? undefined : await findSecretByNumber(session, Number(keyId), Number(number), now);
+  const [, kind, at, part] = CREDENTIAL.exec(id) ?? [];
+  switch (kind) {
+    case 'key':
+      return await findSecretByNumber(session, Number(at), Number(part), now);
+    case 'trust': {
+      const rule = await findTrustRule(session, Number(at));
+      return rule && !rule.disabled && rule.version === Number(part) ? ofRobot(rule.robotId) : undefined;
+    }
+    case 'file': {
+      const key = await findRobotKey(session, { id: Number(at) }, now);
+      return key && ofRobot(key.robotId);
+    }
+    default:
+      return undefined;
+  }
+}
+
+function ofRobot(id: number): Credential {
+  return { owner: { kind: 'robot', id }, limits: undefined };
 }

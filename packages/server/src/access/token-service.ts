@@ -3,17 +3,24 @@ import { projectOf } from '@entrepot/oci';
 import { AppError, type AuditOrigin, describeRequest, type RequestOrigin, readBody, type Session } from '../platform/index.ts';
 import type { Access } from './access.ts';
 import { type Identity, identityOf } from './identity.ts';
+import type { Workloads } from './machines/workloads.ts';
 import { isAction, PERMISSION_OF } from './permissions.ts';
 import { type Grant, parseScopes } from './scope.ts';
 import { findSubject } from './subjects.ts';
 import type { TokenIssuer, TokenSubject } from './tokens.ts';
 
 const MAX_FORM_BYTES = 64 * 1024;
+/** RFC 8693, section 2.1. */
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+/** RFC 7523, section 2.1. */
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const SUBJECT_TOKENS = new Set(['urn:ietf:params:oauth:token-type:jwt', 'urn:ietf:params:oauth:token-type:id_token']);
 
 interface Parts {
   readonly session: Session;
   readonly access: Access;
   readonly tokens: TokenIssuer;
+  readonly workloads: Workloads;
   readonly origin: RequestOrigin;
   readonly now: () => number;
 }
@@ -24,7 +31,7 @@ export type TokenHandler = (request: IncomingMessage, response: ServerResponse) 
  * `GET /token` (distribution's token specification) and `POST /token` (its OAuth 2.0 form). A token carries exactly the
  * intersection of what was asked and what is held; anonymous callers get the same for public projects.
  */
-export function createTokenHandler({ session, access, tokens, origin, now }: Parts): TokenHandler {
+export function createTokenHandler({ session, access, tokens, workloads, origin, now }: Parts): TokenHandler {
   async function intersect(identity: Identity, asked: readonly Grant[]): Promise<{ access: Grant[]; refused: Grant[] }> {
     const granted: Grant[] = [];
     const refused: Grant[] = [];
@@ -52,13 +59,15 @@ export function createTokenHandler({ session, access, tokens, origin, now }: Par
     describeRequest(response, 'token', identity.actor.name);
     const grants = await intersect(identity, parseScopes(scopes));
     const subject = subjectOf(identity);
-    const issued = await tokens.access({ subject, ...grants });
+    const issued = await tokens.access({ subject, ...grants }, identity.until);
     const body = JSON.stringify({
       token: issued.token,
       access_token: issued.token,
       expires_in: issued.lifetime,
+      token_type: 'Bearer',
+      issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
       issued_at: new Date(issued.issuedAt * 1000).toISOString(),
-      ...(withRefresh && subject ? { refresh_token: await tokens.refresh(subject) } : {}),
+      ...(withRefresh && subject && identity.until === undefined ? { refresh_token: await tokens.refresh(subject) } : {}),
     });
     response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), 'Cache-Control': 'no-store' });
     response.end(body);
@@ -93,9 +102,24 @@ export function createTokenHandler({ session, access, tokens, origin, now }: Par
         if (known) return identityOf(known.subject, { kind: 'refresh-token', id: subject.credential }, from, { limits: known.limits });
         throw new AppError('unauthorized', 'the refresh token is not valid or has expired');
       }
+      case TOKEN_EXCHANGE: {
+        if (form.has('actor_token')) throw new AppError('bad_request', 'nobody acts for another one here');
+        const type = form.get('subject_token_type') ?? '';
+        if (!SUBJECT_TOKENS.has(type)) throw new AppError('bad_request', 'subject_token_type must be that of a jwt or an id_token');
+        return await exchange(form, form.get('subject_token'), from);
+      }
+      case JWT_BEARER:
+        return await exchange(form, form.get('assertion'), from);
       default:
-        throw new AppError('bad_request', 'grant_type must be password or refresh_token');
+        throw new AppError('bad_request', 'grant_type must be password, refresh_token, token-exchange or jwt-bearer');
     }
+  }
+
+  async function exchange(form: URLSearchParams, token: string | null, from: AuditOrigin): Promise<Identity> {
+    const robot = form.get('client_id') ?? undefined;
+    const identity = await workloads.identify({ token: token ?? '', robot, origin: from, isExchange: true });
+    if (!identity) throw new AppError('unauthorized', 'the token is not accepted: nobody trusts its issuer');
+    return identity;
   }
 
   return async (request, response) => {

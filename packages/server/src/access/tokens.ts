@@ -24,7 +24,8 @@ export interface TokenSubject {
 }
 
 export interface TokenIssuer {
-  access(claims: Omit<TokenClaims, 'expires'>): Promise<{ token: string; issuedAt: number; lifetime: number }>;
+  /** `until`: when it must end at the latest; milliseconds since 1970. */
+  access(claims: Omit<TokenClaims, 'expires'>, until?: number): Promise<{ token: string; issuedAt: number; lifetime: number }>;
   refresh(subject: TokenSubject): Promise<string>;
   /** Claims of a valid access token, or undefined. Remembers what it verified. */
   verifyAccess(token: string): TokenClaims | undefined | Promise<TokenClaims | undefined>;
@@ -97,10 +98,11 @@ export function createTokenIssuer({ key, clock, accessSeconds, refreshSeconds }:
   }
 
   return {
-    async access({ subject, access, refused }) {
+    async access({ subject, access, refused }, until = Number.POSITIVE_INFINITY) {
       const issuedAt = seconds();
+      const lifetime = Math.min(accessSeconds, Math.floor(until / 1000) - issuedAt);
       const claims = { ...subjectClaims(subject), access, ...(refused.length > 0 ? { refused } : {}) };
-      return { token: await sign('access', claims, issuedAt, accessSeconds), issuedAt, lifetime: accessSeconds };
+      return { token: await sign('access', claims, issuedAt, lifetime), issuedAt, lifetime };
     },
     refresh: (subject) => sign('refresh', subjectClaims(subject), seconds(), refreshSeconds),
     verifyAccess(token) {

@@ -1,4 +1,4 @@
-import Type, { type Static, type TInteger, type TObject, type TOptional, type TString } from 'typebox';
+import Type, { type Static } from 'typebox';
 import {
   AppError,
   listOf,
@@ -12,10 +12,17 @@ import {
   type Session,
   sortOf,
 } from '../../platform/index.ts';
-import type { Access } from '../access.ts';
 import type { Identity } from '../identity.ts';
-import { requireProject } from '../project-routes.ts';
 import { createKey, keyOfRobot, rotateKey } from './access-keys.ts';
+import {
+  projectIdOf,
+  ROBOT_HOMES,
+  type RobotHome,
+  type RobotParts,
+  requireHoldsAll,
+  requireSameRights,
+  robotOfPath,
+} from './robot-home.ts';
 import { Right, Rights, requireMayGive, rightsOf, setRights } from './robot-rights.ts';
 import {
   changeRobot,
@@ -26,6 +33,7 @@ import {
   requireRobot,
   robotEtag,
   robotName,
+  robotResource,
   shortName,
 } from './robots.ts';
 import { SecretView, secretViews } from './secret-view.ts';
@@ -78,41 +86,18 @@ const Ids = Type.Object(
 );
 const Deleted = Type.Object({ deleted: Type.Integer() });
 
-const Project = { project: Type.String({ maxLength: 128 }) };
-const One = { robot: Type.Integer({ minimum: 1 }) };
-/** The same handlers serve both homes of robots: the project is absent for those of the system. */
-type Home = { project?: string };
-type HomeParams = TObject<{ project: TOptional<TString> }>;
-type RobotParams = TObject<{ project: TOptional<TString>; robot: TInteger }>;
-
-interface Parts {
-  readonly database: Session;
-  readonly access: Access;
-}
-
 const { read, change } = routesFor<Identity>();
 
 /** Robots of the system, and robots of projects; each is found under its own home only. */
-export function robotRoutes(parts: Parts): Route[] {
-  return [
-    ...routesAt(parts, '/robots', Type.Object({}) as unknown as HomeParams, Type.Object(One) as unknown as RobotParams),
-    ...routesAt(
-      parts,
-      '/projects/:project/robots',
-      Type.Object(Project) as unknown as HomeParams,
-      Type.Object({ ...Project, ...One }) as unknown as RobotParams,
-    ),
-  ];
+export function robotRoutes(parts: RobotParts): Route[] {
+  return ROBOT_HOMES.flatMap((home) => routesAt(parts, home));
 }
 
-function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotParams): Route[] {
+type Home = { project?: string };
+
+function routesAt(parts: RobotParts, { path: base, where, ofHome, ofRobot: ofOne }: RobotHome): Route[] {
   const { database } = parts;
   const tag = 'Robots';
-  const where = base === '/robots' ? 'of the system' : 'of a project';
-
-  async function homeOf(session: Session, { project }: Home): Promise<number | null> {
-    return project === undefined ? null : (await requireProject(session, project)).id;
-  }
 
   async function viewOf(session: Session, robot: Robot, { project }: Home): Promise<Static<typeof RobotView>> {
     const { id, name, description, disabled, expiresAt, createdAt, createdBy } = robot;
@@ -131,26 +116,12 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
     };
   }
 
-  const resourceOf = ({ name }: Robot, { project }: Home) => ({ type: 'robot', name, ...(project === undefined ? {} : { project }) });
-
   /** What a project robot is given is given in its project. */
   function rightsIn({ project }: Home, rights: readonly Right[]): Right[] {
     if (project === undefined) return [...rights];
     const stray = rights.find((right) => right.project !== undefined && right.project !== project);
     if (stray) throw new AppError('bad_request', `a robot of project ${project} has rights in that project only`);
     return rights.map((right) => ({ ...right, project }));
-  }
-
-  /** Whoever gets hold of a robot, by a new secret or by bringing it back, gets its rights: it must hold them all. */
-  async function requireHoldsAll(caller: Identity, params: Home & { robot: number }): Promise<string> {
-    const robot = await requireRobot(database, await homeOf(database, params), params.robot);
-    const rights = await rightsOf(database, robot.id);
-    await requireMayGive(parts, caller, rights);
-    return JSON.stringify(rights);
-  }
-
-  async function requireUnchanged(tx: Session, robot: Robot, rights: string): Promise<void> {
-    if (JSON.stringify(await rightsOf(tx, robot.id)) !== rights) throw new AppError('conflict', "the robot's rights changed meanwhile");
   }
 
   return [
@@ -168,7 +139,7 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
       answer: listOf(RobotView),
       async handle({ params, query: { limit = PAGE_DEFAULT, after, sort = 'name', name, disabled } }) {
         const [last] = after === undefined ? [undefined] : readCursor(after, ['']);
-        const projectId = await homeOf(database, params);
+        const projectId = await projectIdOf(database, params);
         const { order } = sortOf(sort);
         const rows = await pageOfRobots(database, { projectId, name, disabled, order, after: last, limit: limit + 1 });
         const { items, next } = pageOf(rows, limit, (robot) => [robot.name]);
@@ -184,7 +155,7 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
       params: ofOne,
       answer: RobotView,
       async handle({ params }) {
-        const robot = await requireRobot(database, await homeOf(database, params), params.robot);
+        const robot = await robotOfPath(database, params);
         return { body: await viewOf(database, robot, params), etag: robotEtag(robot) };
       },
     }),
@@ -210,13 +181,13 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
         const by = caller.actor.name;
         const name = robotName(params.project, body.name);
         const expiresAt = readExpiry(body.expiresAt, now);
-        const robot = await createRobot(tx, { name, projectId: await homeOf(tx, params), description, disabled, expiresAt, by, now });
+        const robot = await createRobot(tx, { name, projectId: await projectIdOf(tx, params), description, disabled, expiresAt, by, now });
         await setRights(tx, robot, rights, { by, now });
         const owner = { kind: 'robot', id: robot.id } as const;
         const secret = withSecret ? (await createKey(tx, { owner, name: 'secret', expiresAt: null, now })).secret : undefined;
         const view = await viewOf(tx, robot, params);
         const shown = secret === undefined ? view : { ...view, secret };
-        return { body: shown, replay: view, etag: robotEtag(robot), resource: resourceOf(robot, params), after: view };
+        return { body: shown, replay: view, etag: robotEtag(robot), resource: robotResource(robot.name), after: view };
       },
     }),
     change({
@@ -230,7 +201,7 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
       body: RobotChange,
       answer: RobotView,
       async prepare({ params, body, caller }) {
-        const robot = await requireRobot(database, await homeOf(database, params), params.robot);
+        const robot = await robotOfPath(database, params);
         const before = await rightsOf(database, robot.id);
         const same = new Set(before.map((right) => JSON.stringify(right)));
         const rights = body.rights && rightsIn(params, body.rights);
@@ -241,16 +212,16 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
       },
       async change(tx, call, { before: rightsBefore, rights }) {
         const { params, body, caller, now } = call;
-        const robot = await requireRobot(tx, await homeOf(tx, params), params.robot);
+        const robot = await robotOfPath(tx, params);
         requireMatch(call, robotEtag(robot));
-        await requireUnchanged(tx, robot, rightsBefore);
+        await requireSameRights(tx, robot, rightsBefore);
         const before = await viewOf(tx, robot, params);
         if (rights) await setRights(tx, robot, rights, { by: caller.actor.name, now });
         const { description = robot.description, disabled = robot.disabled } = body;
         const expiresAt = body.expiresAt === undefined ? robot.expiresAt : readExpiry(body.expiresAt, now);
         const changed = await changeRobot(tx, robot, { description, disabled, expiresAt });
         const after = await viewOf(tx, changed, params);
-        return { body: after, etag: robotEtag(changed), resource: resourceOf(robot, params), before, after };
+        return { body: after, etag: robotEtag(changed), resource: robotResource(robot.name), before, after };
       },
     }),
     change({
@@ -264,12 +235,12 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
       params: ofOne,
       body: Rotation,
       answer: RobotWithSecret,
-      prepare: ({ params, caller }) => requireHoldsAll(caller, params),
+      prepare: ({ params, caller }) => requireHoldsAll(parts, caller, params),
       async change(tx, call, rights) {
         const { params, body, now } = call;
-        const robot = await requireRobot(tx, await homeOf(tx, params), params.robot);
+        const robot = await robotOfPath(tx, params);
         requireMatch(call, robotEtag(robot));
-        await requireUnchanged(tx, robot, rights);
+        await requireSameRights(tx, robot, rights);
         const owner = { kind: 'robot', id: robot.id } as const;
         const before = await viewOf(tx, robot, params);
         const key = await keyOfRobot(tx, robot.id);
@@ -279,7 +250,7 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
           : await createKey(tx, { owner, name: 'secret', expiresAt: null, now });
         const changed = await changeRobot(tx, robot, {});
         const after = await viewOf(tx, changed, params);
-        return { body: { ...after, secret }, replay: after, etag: robotEtag(changed), resource: resourceOf(robot, params), before, after };
+        return { body: { ...after, secret }, replay: after, etag: robotEtag(changed), resource: robotResource(robot.name), before, after };
       },
     }),
     change({
@@ -292,11 +263,11 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
       params: ofOne,
       async change(tx, call) {
         const { params } = call;
-        const robot = await requireRobot(tx, await homeOf(tx, params), params.robot);
+        const robot = await robotOfPath(tx, params);
         requireMatch(call, robotEtag(robot));
         const before = await viewOf(tx, robot, params);
         await deleteRobot(tx, robot.id);
-        return { resource: resourceOf(robot, params), before };
+        return { resource: robotResource(robot.name), before };
       },
     }),
     change({
@@ -310,7 +281,7 @@ function routesAt(parts: Parts, base: string, ofHome: HomeParams, ofOne: RobotPa
       body: Ids,
       answer: Deleted,
       async change(tx, { params, body }) {
-        const projectId = await homeOf(tx, params);
+        const projectId = await projectIdOf(tx, params);
         const before: Static<typeof RobotView>[] = [];
         for (const id of body.ids) {
           const robot = await requireRobot(tx, projectId, id);

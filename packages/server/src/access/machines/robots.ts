@@ -1,9 +1,21 @@
 import { sql } from 'kysely';
-import { AppError, BEFORE_ALL, containing, holdsText, type Order, type Query, queriesOf, type Session } from '../../platform/index.ts';
+import {
+  AppError,
+  type AuditResource,
+  BEFORE_ALL,
+  containing,
+  holdsText,
+  type Order,
+  type Query,
+  queriesOf,
+  type Session,
+} from '../../platform/index.ts';
 import { dropSubjectAssignments } from '../assignments.ts';
 import { touchAccess } from '../rules.ts';
 import { dropKeysOf } from './access-keys.ts';
+import { dropRobotKeysOf } from './robot-keys.ts';
 import type { MachineTables } from './schema.ts';
+import { dropTrustRulesOf } from './trust-rules.ts';
 
 const query = queriesOf<MachineTables>('machines');
 const COLUMNS = [
@@ -136,6 +148,12 @@ export function robotName(project: string | undefined, name: string): string {
   return project === undefined ? `robot-${name}` : `robot-${project}.${name}`;
 }
 
+/** A robot as records name it. */
+export function robotResource(name: string): AuditResource {
+  const dot = name.lastIndexOf('.');
+  return { type: 'robot', name, ...(dot < 0 ? {} : { project: name.slice('robot-'.length, dot) }) };
+}
+
 /** What a robot is called within its project. */
 export function shortName({ name, projectId }: Robot): string {
   return projectId === null ? name.slice('robot-'.length) : name.slice(name.lastIndexOf('.') + 1);
@@ -210,10 +228,12 @@ export async function changeRobot(
   return await requireRobot(tx, robot.projectId, id);
 }
 
-/** Deletes a robot with its rights and secrets. */
+/** Deletes a robot with its rights and all that proves it. */
 export async function deleteRobot(tx: Session, id: number): Promise<void> {
   await dropSubjectAssignments(tx, { kind: 'robot', id });
   await dropKeysOf(tx, { kind: 'robot', id });
+  await dropTrustRulesOf(tx, id);
+  await dropRobotKeysOf(tx, id);
   await tx.run(deleteRobotRow, { id });
   await touchAccess(tx);
 }

@@ -44,6 +44,38 @@ export interface MachineTables {
     last_used_at: number | null;
     last_used_from: string | null;
   };
+  /** Tokens of another issuer that prove to be a robot. */
+  trust_rule: {
+    id: Generated<number>;
+    robot_id: number;
+    name: string;
+    issuer: string;
+    audience: string;
+    /** JSON Web Key Set; null: the issuer's own, by discovery. */
+    jwks: string | null;
+    /** CEL over `claims`. */
+    condition: string;
+    disabled: number;
+    created_at: number;
+    created_by: string;
+    /** Rises with every change: whatever was issued before is void. */
+    version: number;
+  };
+  /** Public keys of service-account key files. */
+  robot_key: {
+    id: Generated<number>;
+    robot_id: number;
+    /** In the header of what the private key signs. */
+    kid: string;
+    /** JSON Web Key; nothing of it is secret. */
+    jwk: string;
+    /** Whom what it signs must be for. */
+    audience: string;
+    /** null: never. */
+    expires_at: number | null;
+    created_at: number;
+    created_by: string;
+  };
   role_assignment: {
     id: Generated<number>;
     subject_kind: 'user' | 'group' | 'robot';
@@ -95,6 +127,37 @@ export const machineMigrations: readonly Migration[] = [
         .addColumn('last_used_at', 'bigint')
         .addColumn('last_used_from', 'text')
         .addPrimaryKeyConstraint('access_key_secret_pk', ['key_id', 'number']),
+    ],
+  },
+  {
+    name: '0002-workloads',
+    up: ({ db }) => [
+      db.schema
+        .createTable('trust_rule')
+        .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+        .addColumn('robot_id', 'integer', (c) => c.notNull().references('robot.id'))
+        .addColumn('name', 'text', (c) => c.notNull())
+        .addColumn('issuer', 'text', (c) => c.notNull())
+        .addColumn('audience', 'text', (c) => c.notNull())
+        .addColumn('jwks', 'text')
+        .addColumn('condition', 'text', (c) => c.notNull())
+        .addColumn('disabled', 'integer', (c) => c.notNull())
+        .addColumn('created_at', 'bigint', (c) => c.notNull())
+        .addColumn('created_by', 'text', (c) => c.notNull())
+        .addColumn('version', 'integer', (c) => c.notNull())
+        .addUniqueConstraint('trust_rule_name', ['robot_id', 'name']),
+      db.schema.createIndex('trust_rule_issuer').on('trust_rule').columns(['issuer', 'id']),
+      db.schema
+        .createTable('robot_key')
+        .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+        .addColumn('robot_id', 'integer', (c) => c.notNull().references('robot.id'))
+        .addColumn('kid', 'text', (c) => c.notNull().unique())
+        .addColumn('jwk', 'text', (c) => c.notNull())
+        .addColumn('audience', 'text', (c) => c.notNull())
+        .addColumn('expires_at', 'bigint')
+        .addColumn('created_at', 'bigint', (c) => c.notNull())
+        .addColumn('created_by', 'text', (c) => c.notNull()),
+      db.schema.createIndex('robot_key_robot').on('robot_key').columns(['robot_id', 'id']),
     ],
   },
 ];
