@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { describe, type SuiteFactory } from 'vitest';
 import { atEnd } from './at-end.ts';
@@ -14,10 +14,15 @@ atEnd(() => {
 /** Continuous integration installs every client, so there a missing one is a failure. */
 const REQUIRED = process.env.ENTREPOT_REQUIRE_CLIENTS === '1';
 
+/** Where Debian puts the modules of programs. */
+const LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib'];
+
 /** What a suite can need that is no program of that name. */
 const CONDITIONS: Readonly<Record<string, () => boolean>> = {
   root: () => process.getuid?.() === 0,
   ENTREPOT_IMAGES: () => process.env.ENTREPOT_IMAGES !== undefined,
+  /** rsyslog's TLS, a package of its own. */
+  'rsyslog-gnutls': () => LIBRARIES.some((folder) => existsSync(`${folder}/rsyslog/lmnsd_gtls.so`)),
   /** A busybox that runs where nothing else is: one that asks for no dynamic loader. */
   'busybox-static': () => has('busybox') && !readFileSync('/bin/busybox').includes('/ld-linux'),
 };

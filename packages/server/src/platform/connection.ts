@@ -54,7 +54,9 @@ export async function openConnection(
   const opened = new Promise<void>((done, fail) => {
     socket.once(tls ? 'secureConnect' : 'connect', done);
     socket.once('error', (error: NodeJS.ErrnoException) => fail(translated(error, where)));
-    socket.once('close', () => fail(signal?.aborted ? signal.reason : new OutboundError('unreachable', `${where} closed the connection`)));
+    socket.once('close', () =>
+      fail(signal?.aborted ? (signal.reason as Error) : new OutboundError('unreachable', `${where} closed the connection`)),
+    );
   });
   try {
     await Promise.race([opened, tooLate]);

@@ -1,7 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
-import { FluentServer } from '@fluent-org/logger';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sqliteData, type TestData } from '../../platform/database/testing.ts';
@@ -22,7 +21,7 @@ import { forwardingMigrations } from './schema.ts';
 import { sealSecrets } from './secrets.ts';
 import { changeSink, insertSink, oldestUnsent, parkedAfter, rowOf, type SinkRow, setSecrets, sinkByName } from './store.ts';
 import type { SinkSecrets, Target } from './targets.ts';
-import { BulkServer, type HttpRequest, httpReceiver, type Listening, listenOn, syslogReceiver } from './testing-sinks.ts';
+import { BulkServer, fluentdReceiver, type HttpRequest, httpReceiver, type Listening, listenOn, syslogReceiver } from './testing-sinks.ts';
 
 const PATIENCE = { timeout: 20_000 };
 const ENTRY: AuditEntry = {
@@ -122,23 +121,16 @@ describe('forwarding of audit records', () => {
         .map((line) => (JSON.parse(line) as { seq: number }).seq),
     );
 
-  async function fluentd(options: ConstructorParameters<typeof FluentServer>[0] = {}) {
-    const server = new FluentServer({ ...options, listenOptions: { port: 0, host: '127.0.0.1' } });
-    const seen: { tag: string; time: number; record: { seq: number } }[] = [];
-    server.on('entry', (tag: string, time: { epoch: number }, record: { seq: number }) => seen.push({ tag, time: time.epoch, record }));
-    await server.listen();
-    listening.push(server);
-    return { port: server.port ?? 0, seen };
-  }
+  const fluentd = async (security?: Parameters<typeof fluentdReceiver>[0]) => opened(await fluentdReceiver(security));
   const SECURITY = { serverHostname: 'collector', sharedKey: 'correct key', authorize: false, userDict: {} };
 
   it('brings Fluentd every record once and in order, with its time and its place in the chain', async () => {
-    const { port, seen } = await fluentd({ security: SECURITY });
+    const { port, entries } = await fluentd(SECURITY);
     await addSink('logs', { kind: 'fluentd', host: '127.0.0.1', port, tls: false }, { sharedKey: 'correct key' });
     await happen(450);
     await forwarder().runDue();
-    expect(seen.map(({ record }) => record.seq)).toEqual(upTo(450));
-    expect(seen[0]).toMatchObject({
+    expect(entries.map(({ record }) => record.seq)).toEqual(upTo(450));
+    expect(entries[0]).toMatchObject({
       tag: 'entrepot.audit',
       time: now / 1000,
       record: { ...ENTRY, hash: expect.stringMatching(/^[0-9a-f]{64}$/) },
@@ -146,7 +138,7 @@ describe('forwarding of audit records', () => {
     expect(await sinkOf('logs')).toMatchObject({ position: 450, attempts: 0, lastError: null, lastSuccessAt: now });
     await happen(1);
     await forwarder().runDue();
-    expect(seen.length).toBe(451);
+    expect(entries.length).toBe(451);
   });
 
   it.each([
@@ -168,7 +160,7 @@ describe('forwarding of audit records', () => {
       'username/password mismatch',
     ],
   ])('says so of %s, and loses nothing', async (_, security, secrets, user, said) => {
-    const { port, seen } = await fluentd(security ? { security } : {});
+    const { port, entries } = await fluentd(security);
     await addSink('logs', { kind: 'fluentd', host: '127.0.0.1', port, tls: false, ...(user ? { user } : {}) }, secrets);
     await happen(3);
     await forwarder(database, 'one', 100).runDue();
@@ -177,11 +169,11 @@ describe('forwarding of audit records', () => {
     expect(lastError).not.toMatch(/correct key|wrong key/);
     expect({ position, attempts, nextAt, lastErrorAt }).toEqual({ position: 0, attempts: 1, nextAt: now + 1000, lastErrorAt: now });
     expect(failures).toEqual(['fluentd']);
-    expect(seen).toEqual([]);
+    expect(entries).toEqual([]);
   });
 
   it('proves user and password to Fluentd, too', async () => {
-    const { port, seen } = await fluentd({ security: { ...SECURITY, authorize: true, userDict: { u: 'p' } } });
+    const { port, entries } = await fluentd({ ...SECURITY, authorize: true, userDict: { u: 'p' } });
     await addSink(
       'logs',
       { kind: 'fluentd', host: '127.0.0.1', port, tls: false, user: 'u', tag: 'own.tag' },
@@ -189,7 +181,7 @@ describe('forwarding of audit records', () => {
     );
     await happen(2);
     await forwarder().runDue();
-    expect(seen.map(({ tag, record }) => [tag, record.seq])).toEqual([
+    expect(entries.map(({ tag, record }) => [tag, record.seq])).toEqual([
       ['own.tag', 1],
       ['own.tag', 2],
     ]);

@@ -29,7 +29,7 @@ export interface ForwardingParts {
   readonly onFailure?: (kind: SinkRow['kind']) => void;
 }
 
-export const ANSWER_MS = 30_000;
+const ANSWER_MS = 30_000;
 const LOOK_MS = 1000;
 const BATCH = 200;
 const BATCH_CHARACTERS = 1 << 20;

@@ -23,9 +23,9 @@ export function syslogSink(target: SyslogTarget, secrets: SinkSecrets, { outboun
   async function send(records: readonly AuditLine[]): Promise<readonly []> {
     const frames = records.map((record) => syslogFrame(syslogMessage(record, { facility, hostname, enterprise, maxBytes })));
     const socket = await connectFor(target, secrets, { outbound, signal, onStep });
-    let ended = false;
+    const heard = { end: false };
     socket.once('end', () => {
-      ended = true;
+      heard.end = true;
     });
     socket.resume(); // nothing is said in this direction
     const closed = new Promise<void>((resolve, reject) => {
@@ -33,7 +33,7 @@ export function syslogSink(target: SyslogTarget, secrets: SinkSecrets, { outboun
         reject(error instanceof SinkError ? error : new SinkError(`${where} broke the connection (${error.code ?? 'unknown'})`)),
       );
       socket.once('close', () => {
-        if (ended) resolve();
+        if (heard.end) resolve();
         else reject(signal.aborted ? (signal.reason as Error) : new SinkError(`${where} broke the connection`));
       });
     });
@@ -47,7 +47,7 @@ export function syslogSink(target: SyslogTarget, secrets: SinkSecrets, { outboun
       await Promise.race([new Promise<void>((resolve) => socket.write(payload, () => resolve())), closed]);
       onStep?.(`sent ${payload.length} bytes`);
       await Promise.race([delay(QUIET_MS[confirm]), closed]);
-      if (ended || socket.destroyed) throw new SinkError(`${where} ended the connection before we did`);
+      if (heard.end || socket.destroyed) throw new SinkError(`${where} ended the connection before we did`);
       socket.end();
       if (confirm === 'close') {
         await closed;

@@ -116,16 +116,13 @@ const HEADER_VALUE = /^[\x20-\x7e]+$/;
 
 /** Secrets of a sink after a change. Throws `bad_request` for one that its kind does not know, or that no header can hold. */
 export function changedSecrets(kind: SinkKind, known: SinkSecrets, change: Static<typeof SecretsInput>): SinkSecrets {
-  const next: Partial<Record<SecretName, string>> = { ...known };
   for (const [name, value] of Object.entries(change) as [SecretName, string | null][]) {
     if (!SECRETS_OF[kind].includes(name)) throw new AppError('bad_request', `a sink of kind ${kind} has no ${name}`);
     if ((name === 'authorization' || name === 'apiKey') && value !== null && !HEADER_VALUE.test(value)) {
       throw new AppError('bad_request', `${name} may only hold visible ASCII`);
     }
-    if (value === null) delete next[name];
-    else next[name] = value;
   }
-  return next;
+  return Object.fromEntries(Object.entries({ ...known, ...change }).filter(([, value]) => value !== null));
 }
 
 /** Where the connection leads: secrets given for one place are not sent to another. */

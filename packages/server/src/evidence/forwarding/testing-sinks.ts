@@ -2,6 +2,7 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { type EventTime, FluentServer, type FluentServerSecurityOptions } from '@fluent-org/logger';
 
 /** A server of a test, and how to end it with everything that is connected. */
 export interface Listening {
@@ -28,6 +29,25 @@ export async function listenOn(server: Server, port = 0): Promise<Listening> {
         for (const socket of sockets) socket.destroy();
       }),
   };
+}
+
+/** A port that nobody listens on, for who shall come later. */
+export async function freePort(): Promise<number> {
+  const taken = await listenOn(createServer());
+  await taken.close();
+  return taken.port;
+}
+
+/** A Fluentd, as the logger package ships one for tests. */
+export async function fluentdReceiver(
+  security?: FluentServerSecurityOptions,
+  port = 0,
+): Promise<Listening & { readonly entries: { readonly tag: string; readonly time: number; readonly record: { readonly seq: number } }[] }> {
+  const server = new FluentServer({ ...(security ? { security } : {}), listenOptions: { port, host: '127.0.0.1' } });
+  const entries: { tag: string; time: number; record: { seq: number } }[] = [];
+  server.on('entry', (tag: string, time: EventTime, record: { seq: number }) => entries.push({ tag, time: time.epoch, record }));
+  await server.listen();
+  return { port: server.port ?? 0, entries, close: () => server.close() };
 }
 
 /** A receiver of syslog messages that takes octet counting and nothing else. */
