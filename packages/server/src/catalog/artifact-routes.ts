@@ -116,8 +116,7 @@ export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Rout
         const { field, order } = sortOf(sort);
         const last = after === undefined ? undefined : readCursor(after, [0, 0] as const);
         if (tag !== undefined) {
-          if (Object.values(filters).some((filter) => filter !== undefined))
-            throw new AppError('bad_request', 'tag stands alone: it leads to one artifact');
+          if (Object.keys(filters).length > 0) throw new AppError('bad_request', 'tag stands alone: it leads to one artifact');
           const stored = isTag(tag) ? await requireManifest(database, { id: repositoryId, ...repository }, tag).catch(none) : undefined;
           const facts = stored && (await findArtifact(database, repositoryId, stored.digest));
           return { body: { items: facts ? [await viewOf(database, repositoryId, facts)] : [] } };
@@ -164,10 +163,10 @@ export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Rout
     change({
       ...common,
       method: 'POST',
-      path: '/projects/:project/repositories/:repository/artifacts/batch-delete',
+      path: '/projects/:project/repositories/:repository/artifacts/delete',
       summary: 'Delete several manifests with their tags, all or none; an index and its children in one step',
       permission: 'artifact:delete',
-      audit: 'artifact.batch-delete',
+      audit: 'artifact.delete-many',
       params: OfRepository,
       body: References,
       async change(tx, { params, body, caller, now }) {

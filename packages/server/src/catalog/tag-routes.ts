@@ -169,10 +169,10 @@ export function tagRoutes({ database }: { readonly database: Session }): Route[]
     change({
       ...common,
       method: 'POST',
-      path: '/projects/:project/repositories/:repository/tags/batch-delete',
+      path: '/projects/:project/repositories/:repository/tags/delete',
       summary: 'Delete several tags, all or none',
       permission: 'tag:delete',
-      audit: 'tag.batch-delete',
+      audit: 'tag.delete-many',
       params: OfRepository,
       body: Tags,
       async change(tx, { params, body, caller, now }) {
