@@ -141,18 +141,18 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   });
   const now = () => clock.now();
   const keyUse = createKeyUse(database);
+  const outbound = createOutbound(config);
+  const workloads = createWorkloads({ database, issuers: createIssuerKeys(outbound, now), clock });
   const access = createAccess({
     session: database,
     rules: createRules(database),
     authenticators: [
-  const outbound = createOutbound(config);
-  const workloads = createWorkloads({ database, issuers: createIssuerKeys(outbound, now), clock });
       keyAuthenticator(database, keyUse, now),
+      workloads.authenticate,
       passwordAuthenticator(passwords),
       tokenAuthenticator(database, tokens, now),
       sessions.authenticate,
     ],
-      workloads.authenticate,
     now,
   });
   const slabs = new SlabPool(SLABS);

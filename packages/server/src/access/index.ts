@@ -14,8 +14,8 @@ export {
   machineMigrations,
   robotRoutes,
   robotKeyRoutes,
-} from './machines/index.ts';
   trustRuleRoutes,
+} from './machines/index.ts';
 export { memberRoutes } from './member-routes.ts';
 export {
   createPasswordChecker,
