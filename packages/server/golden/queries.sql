@@ -26,12 +26,16 @@ delete from "role_assignment" where "project_id" = ?;
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ?;
 -- access.deleteExpiredSessions
 delete from "session" where "expires_at" <= ?;
+-- access.deleteForgivenFailures
+delete from "login_failure" where "last_at" < ?;
 -- access.deleteGroup
 delete from "user_group" where "id" = ?;
 -- access.deleteGroupMember
 delete from "group_member" where "group_id" = ? and "user_id" = ? and "source" = ?;
 -- access.deleteGroupMembers
 delete from "group_member" where "group_id" = ?;
+-- access.deleteLoginSources
+delete from "login_source" where "user_id" = ?;
 -- access.deleteMemberships
 delete from "group_member" where "user_id" = ?;
 -- access.deleteOldestSessions
@@ -72,6 +76,10 @@ insert into "role" ("name", "description", "permissions", "created_at", "version
 insert into "session" ("hash", "user_id", "generation", "provider", "created_at", "last_seen_at", "expires_at", "client", "user_agent") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- access.insertUser
 insert into "user" ("name", "password_hash", "disabled", "generation", "created_at", "email", "full_name", "version") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
+-- access.loginFailure
+select "level", "last_at" as "lastAt", "guesses" from "login_failure" where "key" = ?;
+-- access.loginSource
+select "last_at" as "lastAt" from "login_source" where "user_id" = ? and "source" = ?;
 -- access.memberOf
 select "project"."id" as "projectId", "user"."id" as "userId" from "project", "user" where "project"."name" = ? and "user"."name" = ?;
 -- access.members
@@ -124,6 +132,8 @@ select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "role" = ? and "project_id" is null and "pattern" is null;
 -- access.touchSession
 update "session" set "last_seen_at" = ? where "id" = ? and "last_seen_at" <= ?;
+-- access.trimLoginSources
+delete from "login_source" where "user_id" = ? and "source" not in (select "newest"."source" from "login_source" as "newest" where "newest"."user_id" = ? order by "newest"."last_at" desc limit ?);
 -- access.trimPasswordHistory
 delete from "password_history" where "user_id" = ? and "replaced_at" not in (select "newest"."replaced_at" from "password_history" as "newest" where "newest"."user_id" = ? order by "newest"."replaced_at" desc limit ?);
 -- access.updateAccount
@@ -140,6 +150,10 @@ update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version
 update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "id" = ? returning "generation";
 -- access.updateRole
 update "role" set "description" = ?, "permissions" = ?, "version" = "version" + ? where "name" = ?;
+-- access.upsertLoginFailure
+insert into "login_failure" ("key", "level", "last_at", "guesses") values (?, ?, ?, ?) on conflict ("key") do update set "level" = "excluded"."level", "last_at" = "excluded"."last_at", "guesses" = "excluded"."guesses";
+-- access.upsertLoginSource
+insert into "login_source" ("user_id", "source", "last_at") values (?, ?, ?) on conflict ("user_id", "source") do update set "last_at" = "excluded"."last_at";
 -- access.userById
 select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "id" = ?;
 -- access.userByName

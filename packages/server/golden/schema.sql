@@ -213,6 +213,21 @@ create table "password_history" (
 );
 create index "password_history_user" on "password_history" ("user_id", "replaced_at");
 
+-- 0001-login-failures
+create table "login_failure" (
+  "key" text primary key,
+  "level" double precision not null,
+  "last_at" bigint not null,
+  "guesses" text not null
+);
+create index "login_failure_age" on "login_failure" ("last_at");
+create table "login_source" (
+  "user_id" integer not null references "user" ("id"),
+  "source" text not null,
+  "last_at" bigint not null,
+  constraint "login_source_pk" primary key ("user_id", "source")
+);
+
 -- 0001-machines
 create table "robot" (
   "id" integer primary key autoincrement,
