@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { disableUser, resetPassword } from '../../packages/server/src/admin.ts';
 import { loadConfig } from '../../packages/server/src/platform/config.ts';
-import { type Answer, Client } from '../harness/client.ts';
+import { type Answer, basic, Client } from '../harness/client.ts';
 import { Browser } from '../harness/console.ts';
 import { type People, populate } from '../harness/people.ts';
 import { ADMIN, startServer, type TestServer } from '../harness/server.ts';
@@ -282,5 +282,127 @@ describe('rights over users', () => {
     await again.must([200], 'GET', '/projects/walled');
     await root.must([204], 'DELETE', '/groups/keepers/members/leaver');
     await again.must([404], 'GET', '/projects/walled');
+  });
+});
+
+describe('guessing', () => {
+  let guarded: TestServer;
+  let town: People;
+  const users = Array.from({ length: 12 }, (_, n) => `user-${n}`);
+  const [HOME, AWAY] = ['192.0.2.1', '192.0.2.200'];
+  let guesses = 0;
+  let strangers = 0;
+  /** An address that nobody used before. */
+  const stranger = () => `198.51.100.${++strangers}`;
+
+  beforeAll(async () => {
+    guarded = await startServer({ options: { 'trusted-proxies': '127.0.0.1', workers: '2' } });
+    town = await populate(guarded, { users, projects: {} });
+  });
+  afterAll(async () => expect(await guarded.stop()).toBe(0));
+
+  type Login = (user: string, password: string, forwarded: string, url?: string) => Promise<Answer>;
+  const plain = (url: string) => Client.anonymous(url);
+  /** Every way to present a password. */
+  const WAYS: Record<string, Login> = {
+    'Basic to the distribution API': (user, password, forwarded, url = guarded.url) =>
+      plain(url).request('GET', '/v2/', { headers: { Authorization: basic(user, password), 'X-Forwarded-For': forwarded } }),
+    'Basic to the token service': (user, password, forwarded, url = guarded.url) =>
+      plain(url).request('GET', '/token', { headers: { Authorization: basic(user, password), 'X-Forwarded-For': forwarded } }),
+    'a form to the token service': (user, password, forwarded, url = guarded.url) =>
+      plain(url).request('POST', '/token', {
+        headers: { 'Content-Type': 'application/x-www-form-urlencoded', 'X-Forwarded-For': forwarded },
+        body: String(new URLSearchParams({ grant_type: 'password', username: user, password })),
+      }),
+    'Basic to the management API': (user, password, forwarded, url = guarded.url) =>
+      plain(url).request('GET', '/api/v1/session', { headers: { Authorization: basic(user, password), 'X-Forwarded-For': forwarded } }),
+    'login of the console': (user, password, forwarded, url = guarded.url) =>
+      new Browser(url, { 'X-Forwarded-For': forwarded }).request('POST', '/login', { name: user, password }),
+  };
+  const ways = Object.values(WAYS);
+  const status = async (way: Login, user: string, from: string, password = town.password(user)) => (await way(user, password, from)).status;
+  const wrong = async (way: Login, user: string, from: string, url?: string) => await way(user, `no password ${++guesses}`, from, url);
+
+  /** Guesses by all ways in turn until there is a wait; gives how many were looked at. */
+  async function guessUntilWait(user: string, from: () => string, most: number): Promise<number> {
+    for (let n = 0; n <= most; n++) {
+      const way = ways[n % ways.length];
+      const answer = way && (await wrong(way, n % 2 ? user.toUpperCase() : user, from()));
+      if (answer?.status === 429) return n;
+      expect(answer?.status).toBe(401);
+    }
+    throw new Error(`no wait within ${most}`);
+  }
+
+  test('A7 all ways, all spellings of a name and all processes count together; each then says how long to wait', async () => {
+    const from = stranger();
+    expect(await guessUntilWait('user-0', () => from, 10)).toBeLessThanOrEqual(6); // one that was under way at the other process
+    for (const [name, way] of Object.entries(WAYS)) {
+      for (const user of ['user-0', 'USER-0']) {
+        const answer = await wrong(way, user, from);
+        expect([name, user, answer.status]).toEqual([name, user, 429]);
+        expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+      }
+      expect([name, await status(way, 'user-0', from)]).toEqual([name, 429]); // the right one by luck would do no good
+    }
+  });
+
+  test.each(Object.entries(WAYS))('A7 %s: a stranger locks the owner out neither elsewhere nor at home', async (_, way) => {
+    const user = `user-${1 + ways.indexOf(way)}`;
+    expect(await status(way, user, HOME)).toBe(200);
+    const from = stranger();
+    await guessUntilWait(user, () => from, 10);
+    expect(await status(way, user, AWAY)).toBe(200);
+    expect(await status(way, user, HOME)).toBe(200);
+    for (let n = 0; n < 40; n++) await wrong(ways[n % ways.length] ?? way, user, HOME);
+    expect(await status(way, user, HOME)).toBe(200);
+  });
+
+  test('A7 many names from one address wait together, but for those who have logged in from there', async () => {
+    const from = stranger();
+    expect(await status(ways[0] ?? expect.fail(), 'user-10', from)).toBe(200);
+    let n = 0;
+    const looked: number[] = [];
+    for (; n < 60; n++) {
+      const answer = await wrong(ways[n % ways.length] ?? expect.fail(), `name-${n}`, from);
+      if (answer.status === 429) break;
+      looked.push(answer.status);
+    }
+    expect(looked.length).toBeLessThanOrEqual(31);
+    for (const way of ways) {
+      expect(await status(way, 'user-11', from)).toBe(429);
+      expect(await status(way, 'user-10', from)).toBe(200);
+    }
+  });
+
+  test('A7 an address that the client makes up counts for nothing', async () => {
+    // Behind a trusted proxy only what that says counts, which stands last.
+    const from = stranger();
+    let forged = 0;
+    expect(await guessUntilWait('user-6', () => `203.0.113.${++forged}, ${from}`, 10)).toBeLessThanOrEqual(6);
+    // Without one nothing does that the client sends. The other server of these tests has none.
+    const statuses: number[] = [];
+    for (let n = 0; n < 8; n++)
+      statuses.push((await wrong(ways[n % ways.length] ?? expect.fail(), 'nobody-here', `203.0.113.${n}`, server.url)).status);
+    expect(statuses.at(-1)).toBe(429);
+  });
+
+  test('A7 a program that goes on with an old password does not shut its address out', async () => {
+    const from = stranger();
+    for (let n = 0; n < 60; n++) {
+      expect(await status(ways[n % ways.length] ?? expect.fail(), 'user-7', from, 'the password of last year')).toBe(401);
+    }
+    expect(await status(ways[0] ?? expect.fail(), 'user-7', from)).toBe(200);
+  });
+
+  test('A8 guesses at a user that there is and at one that there is not are answered alike, up to the wait', async () => {
+    const answers: string[][] = [];
+    for (const user of ['user-8', 'never-was']) {
+      const from = stranger();
+      const shapes: string[] = [];
+      for (let n = 0; n < 7; n++) shapes.push(shape(await wrong(ways[0] ?? expect.fail(), user, from)));
+      answers.push(shapes);
+    }
+    expect(answers[0]).toEqual(answers[1]);
   });
 });

@@ -12,6 +12,7 @@ import {
   createPasswordChecker,
   createRules,
   createSessions,
+  createThrottle,
   createTokenHandler,
   createTokenIssuer,
   keyAuthenticator,
@@ -19,6 +20,7 @@ import {
   machineMigrations,
   passwordAuthenticator,
   sessionMigrations,
+  throttleMigrations,
   tokenAuthenticator,
 } from './access/index.ts';
 import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
@@ -96,6 +98,7 @@ export const migrations = [
   ...assignmentMigrations,
   ...sessionMigrations,
   ...accountMigrations,
+  ...throttleMigrations,
   ...machineMigrations,
   ...jobMigrations,
   ...outboxMigrations,
@@ -126,7 +129,8 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const secrets = openSecrets(paths.keys);
   const blobs = openFileStore(paths.blobs);
   const origin = createRequestOrigin(config);
-  const passwords = createPasswordChecker(database);
+  const throttle = createThrottle({ database, key: secrets.derive('logins'), now: () => clock.now() });
+  const passwords = createPasswordChecker(database, throttle);
   const tokens = createTokenIssuer({
     key: secrets.derive('tokens'),
     clock,

@@ -7,6 +7,7 @@ import { type Access, createAccess, type Decision } from './access.ts';
 import { setMember } from './assignments.ts';
 import { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
 import { anonymous, type Identity, identityOf } from './identity.ts';
+import { unthrottled } from './local/testing.ts';
 import { createPasswordChecker, hashPassword } from './passwords.ts';
 import { type Action, ALL_ACTIONS } from './permissions.ts';
 import { createRules } from './rules.ts';
@@ -29,7 +30,7 @@ beforeAll(async () => {
   access = createAccess({
     session: database,
     rules: createRules(database),
-    authenticators: [passwordAuthenticator(createPasswordChecker(database)), tokenAuthenticator(database, tokens, () => 1)],
+    authenticators: [passwordAuthenticator(createPasswordChecker(database, unthrottled)), tokenAuthenticator(database, tokens, () => 1)],
     now: () => 1,
   });
   await database.write(async (tx) => {

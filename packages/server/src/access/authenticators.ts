@@ -8,7 +8,7 @@ import type { TokenIssuer } from './tokens.ts';
 export function passwordAuthenticator(passwords: PasswordChecker): Authenticator {
   return async (proof, origin) => {
     if (proof.scheme !== 'basic') return undefined;
-    const user = await passwords.check(proof.name, proof.password);
+    const user = await passwords.check(proof.name, proof.password, origin.client);
     if (!user) throw new AppError('unauthorized', 'user name or password is wrong');
     return identityOf({ kind: 'user', ...user }, { kind: 'password', id: null }, origin);
   };

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { catalogMigrations } from '../catalog/index.ts';
 import { sqliteData } from '../platform/database/testing.ts';
 import type { Database } from '../platform/index.ts';
+import { unthrottled } from './local/testing.ts';
 import { createPasswordChecker, hashPassword, isAcceptablePassword, type PasswordChecker, randomPassword } from './passwords.ts';
 import { accessMigrations } from './schema.ts';
 import { createUser, setDisabled, setPassword } from './users.ts';
@@ -30,13 +31,14 @@ const PASSWORD = 'correct horse battery staple';
 const hashed = hashPassword(PASSWORD);
 let store: ReturnType<typeof sqliteData>;
 let database: Database;
-let passwords: PasswordChecker;
+let passwords: { check(name: string, password: string): ReturnType<PasswordChecker['check']> };
 
 beforeEach(async () => {
   Object.assign(argon2, { asked: [], running: 0, most: 0, before: async () => undefined });
   store = sqliteData([...catalogMigrations, ...accessMigrations]);
   database = await store.open();
-  passwords = createPasswordChecker(database);
+  const checker = createPasswordChecker(database, unthrottled);
+  passwords = { check: (name, password) => checker.check(name, password, '192.0.2.1') };
   const hash = await hashed;
   await database.write(async (tx) => {
     for (const name of ['ann', 'bob']) await createUser(tx, { name, hash, admin: false, now: 1 });

@@ -2,6 +2,7 @@ import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:
 import { hash, verify } from '@node-rs/argon2';
 import { LRUCache } from 'lru-cache';
 import { AppError, type Session } from '../platform/index.ts';
+import type { Throttle } from './local/throttle.ts';
 import { findUser, isUserName, type User } from './users.ts';
 
 /** OWASP's recommendation for argon2id, the library's default algorithm: 19 MiB, two passes, one lane. */
@@ -30,13 +31,14 @@ export function randomPassword(): string {
 }
 
 export interface PasswordChecker {
-  /** The enabled user of a name and password, or undefined. Takes as long for a name nobody has. */
-  check(name: string, password: string): Promise<User | undefined>;
+  /** The enabled user of a name and password, or undefined. Takes as long for a name nobody has. Throws `too_many_requests` for who guesses. */
+  check(name: string, password: string, client: string): Promise<User | undefined>;
 }
 
-export function createPasswordChecker(session: Session): PasswordChecker {
+export function createPasswordChecker(session: Session, throttle: Throttle): PasswordChecker {
   // Clients that insist on Basic send the password with every request: what argon2 accepted a moment ago is remembered
-  // under a keyed hash, bound to the user's generation, and so is void as soon as the password changes.
+  // under a keyed hash, bound to the user's generation, and so is void as soon as the password changes. It is remembered for the
+  // address that it came from: elsewhere a guess is slow.
   const key = createSecretKey(randomBytes(32));
   const remembered = new LRUCache<string, { generation: number; mac: Buffer }>({ max: 2000, ttl: REMEMBER_MS });
   let decoy: Promise<string> | undefined;
@@ -60,19 +62,26 @@ export function createPasswordChecker(session: Session): PasswordChecker {
   }
 
   return {
-    async check(name, password) {
+    async check(name, password, client) {
       // A name outside the grammar is nobody's, and must not take room in the memory of rows.
       const user = isUserName(name) ? await findUser(session, name) : undefined;
       const mac = createHmac('sha256', key).update(`${name.length}:${name}${password}`).digest();
-      const known = user && remembered.get(user.name);
-      if (user && !user.disabled && known?.generation === user.generation && timingSafeEqual(known.mac, mac)) return user;
       if (password.length > PASSWORD_MAX_LENGTH) return undefined;
+      const attempt = throttle.password({ name, user, password, client });
+      if (!(await attempt.admit())) return undefined;
+      const place = `${name} ${client}`;
+      const known = user && remembered.get(place);
+      if (user && !user.disabled && known?.generation === user.generation && timingSafeEqual(known.mac, mac)) return user;
       decoy ??= hashPassword(randomPassword());
-      const target = user?.passwordHash ?? (await decoy);
-      const right = await limited(() => verify(target, password, ARGON2));
-      if (!right || !user || user.disabled) return undefined;
-      remembered.set(user.name, { generation: user.generation, mac });
-      return user;
+      const target = user?.passwordHash || (await decoy);
+      return await limited(async () => {
+        if (!(await attempt.admit())) return undefined; // others may have guessed while this one waited
+        const right = await verify(target, password, ARGON2);
+        const found = right && user?.passwordHash !== '' && user?.disabled === false ? user : undefined;
+        await attempt.settle(found !== undefined);
+        if (found) remembered.set(place, { generation: found.generation, mac });
+        return found;
+      });
     },
   };
 }

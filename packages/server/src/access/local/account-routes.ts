@@ -60,7 +60,7 @@ export async function requireOwnPassword(
   password: string,
 ): Promise<Account> {
   const { name } = requireOwner(caller);
-  const user = await passwords.check(name, password);
+  const user = await passwords.check(name, password, caller.origin.client);
   const account = user && (await findAccount(database, name));
   if (!account) throw wrong();
   return account;

@@ -5,6 +5,7 @@ import { type LoginParts, loginRoutes } from './login-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { type UserParts, userRoutes } from './user-routes.ts';
 
+export { createThrottle, throttleMigrations } from './throttle.ts';
 export { accountMigrations } from './user-store.ts';
 
 /** Users and groups, how users log in, and their sessions. */

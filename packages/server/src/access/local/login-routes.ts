@@ -48,7 +48,7 @@ export function loginRoutes({ access, sessions, passwords }: LoginParts): Route[
       body: Login,
       answer: CallerView,
       async prepare({ body, caller: { origin } }) {
-        const user = await passwords.check(body.name, body.password);
+        const user = await passwords.check(body.name, body.password, origin.client);
         if (!user) throw new AppError('unauthorized', 'user name or password is wrong');
         const identity = identityOf({ kind: 'user', ...user }, { kind: 'password', id: null }, origin);
         return { user, identity, view: await describeCaller(access, identity) };
