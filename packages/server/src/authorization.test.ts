@@ -83,7 +83,7 @@ beforeAll(async () => {
   await database.write(async (tx) => {
     for (const name of ['own', 'foreign', 'open']) {
       await createProject(tx, { name, public: name === 'open', by: 'test', now });
-      const repository = await ensureRepository(tx, `${name}/app`, now);
+      const repository = await ensureRepository(tx, `${name}/app`, 'test', now);
       const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [] }));
       const mediaType = 'application/vnd.oci.image.index.v1+json';
       const manifest = {

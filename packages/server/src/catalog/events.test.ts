@@ -19,7 +19,7 @@ beforeEach(async () => {
   database = await store.open();
   repositoryId = await database.write(async (tx) => {
     await createProject(tx, { name: 'demo', public: false, by: 'ann', now: 1 });
-    return (await ensureRepository(tx, 'demo/app', 1)).id;
+    return (await ensureRepository(tx, 'demo/app', 'ann', 1)).id;
   });
 });
 afterEach(() => store.remove());
@@ -64,22 +64,24 @@ test('pushes, moved tags and deletions are told in the order in which they happe
   await push('b', ['latest']); // nothing moves
   await database.write((tx) => deleteTag(tx, { repositoryId, name: '1', by: 'bob', now: 3 }));
   await database.write((tx) => deleteManifest(tx, repositoryId, digest('b'), 'bob', 4));
-  const pushed = (letter: string) => ['manifest.pushed', { digest: digest(letter), mediaType, size: 1, by: 'ann' }];
+  const made = ['repository.created', { by: 'ann' }];
+  const pushed = (letter: string, ...tags: string[]) => ['manifest.pushed', { digest: digest(letter), mediaType, size: 1, tags, by: 'ann' }];
   expect(await told()).toEqual([
-    pushed('a'),
+    made,
+    pushed('a', '1', 'latest'),
     ['tag.moved', { tag: '1', digest: digest('a'), previous: null, by: 'ann' }],
     ['tag.moved', { tag: 'latest', digest: digest('a'), previous: null, by: 'ann' }],
-    pushed('b'),
+    pushed('b', 'latest'),
     ['tag.moved', { tag: 'latest', digest: digest('b'), previous: digest('a'), by: 'ann' }],
-    pushed('b'),
+    pushed('b', 'latest'),
     ['tag.deleted', { tag: '1', previous: digest('a'), by: 'bob' }],
     ['tag.deleted', { tag: 'latest', previous: digest('b'), by: 'bob' }],
-    ['manifest.deleted', { digest: digest('b'), mediaType, by: 'bob' }],
+    ['manifest.deleted', { digest: digest('b'), mediaType, size: 1, tags: ['latest'], by: 'bob' }],
   ]);
 });
 
 test('a change that does not happen is not told', async () => {
   await expect(push('a', ['1'], true)).rejects.toThrow('refused in the end');
   await expect(database.write((tx) => deleteManifest(tx, repositoryId, digest('c'), 'bob', 4))).rejects.toThrow();
-  expect(await told()).toEqual([]);
+  expect(await told()).toEqual([['repository.created', { by: 'ann' }]]);
 });

@@ -3,11 +3,15 @@ import type { CatalogTables } from './schema.ts';
 
 /** What this room announces, in the transaction of the change itself. Blobs announce nothing: manifests say what counts. */
 export type CatalogEvent =
-  | { readonly topic: 'manifest.pushed'; readonly payload: { digest: string; mediaType: string; size: number; by: string } }
-  | { readonly topic: 'manifest.deleted'; readonly payload: { digest: string; mediaType: string; by: string } }
+  | { readonly topic: 'manifest.pushed'; readonly payload: { digest: string; mediaType: string; size: number; tags: readonly string[]; by: string } }
+  | {
+      readonly topic: 'manifest.deleted';
+      /** `tags` went with it. */
+      readonly payload: { digest: string; mediaType: string; size: number; tags: readonly string[]; by: string };
+    }
   | { readonly topic: 'tag.moved'; readonly payload: { tag: string; digest: string; previous: string | null; by: string } }
   | { readonly topic: 'tag.deleted'; readonly payload: { tag: string; previous: string; by: string } }
-  | { readonly topic: 'repository.deleted'; readonly payload: { by: string } };
+  | { readonly topic: 'repository.created' | 'repository.deleted'; readonly payload: { by: string } };
 
 const query = queriesOf<CatalogTables>('catalog');
 const repositoryName = query<{ id: number }>()('repositoryName', (db, p) =>

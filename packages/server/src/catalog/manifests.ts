@@ -174,7 +174,7 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
   } else if (existing.mediaType !== manifest.mediaType) {
     throw new AppError('manifest_invalid', `these bytes are stored as ${existing.mediaType}, they cannot become ${manifest.mediaType}`);
   }
-  const payload = { digest, mediaType: manifest.mediaType, size: push.bytes.length, by };
+  const payload = { digest, mediaType: manifest.mediaType, size: push.bytes.length, tags: push.tags, by };
   await announce(tx, repositoryId, { topic: 'manifest.pushed', payload }, now);
   for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by });
   return { created: !existing };
@@ -220,13 +220,14 @@ export async function deleteManifest(tx: Session, repositoryId: number, digest: 
   if (!manifest) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
   const parent = await referenceTo(tx, repositoryId, digest, 'manifest');
   if (parent) throw new AppError('manifest_referenced', `the manifest belongs to index ${parent}; delete that first`);
-  for (const { name } of await tx.all(tagsOfDigest, { repositoryId, digest })) await deleteTag(tx, { repositoryId, name, by, now });
+  const tags = (await tx.all(tagsOfDigest, { repositoryId, digest })).map(({ name }) => name);
+  for (const name of tags) await deleteTag(tx, { repositoryId, name, by, now });
   await touchRepository(tx, repositoryId, now);
   await tx.run(deleteReferences, { id: manifest.id });
   await tx.run(deleteContent, { id: manifest.id });
   await tx.run(deleteManifestRow, { id: manifest.id });
-  const { mediaType } = manifest;
-  await announce(tx, repositoryId, { topic: 'manifest.deleted', payload: { digest, mediaType, by } }, now);
+  const { mediaType, size } = manifest;
+  await announce(tx, repositoryId, { topic: 'manifest.deleted', payload: { digest, mediaType, size, tags, by } }, now);
 }
 
 /** Manifests whose subject is a digest, by digest; `artifactType` empty for all. */

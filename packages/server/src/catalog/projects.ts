@@ -1,5 +1,6 @@
 import { projectOf } from '@entrepot/oci';
 import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
+import { announce } from './events.ts';
 import type { CatalogTables } from './schema.ts';
 
 export interface Repository {
@@ -188,7 +189,7 @@ export async function deleteProject(tx: Session, { id, name }: Project): Promise
 }
 
 /** The repository of a name, made if need be; its project must exist. */
-export async function ensureRepository(tx: Session, name: string, now: number): Promise<Repository> {
+export async function ensureRepository(tx: Session, name: string, by: string, now: number): Promise<Repository> {
   const found = await tx.first(repositoryByName, { name });
   if (found) return found;
   const project = await tx.first(projectByName, { name: projectOf(name) });
@@ -197,6 +198,7 @@ export async function ensureRepository(tx: Session, name: string, now: number): 
   const made = await tx.first(repositoryByName, { name });
   if (!made) throw new Error('a repository vanished in its own transaction');
   await tx.run(insertChange, { id: made.id, projectId: project.id, now });
+  await announce(tx, made.id, { topic: 'repository.created', payload: { by } }, now);
   return made;
 }
 

@@ -22,7 +22,7 @@ export function createRepositoryMaker({ access, clock }: RegistryParts): Reposit
         if (mayMakeProject && (await ensureProject(tx, project, identity, now))) {
           await call.record(tx, { action: 'project.create', resource: { type: 'project', project }, after: { public: false } });
         }
-        return await ensureRepository(tx, name, now);
+        return await ensureRepository(tx, name, identity.actor.name, now);
       };
     },
   };
