@@ -404,6 +404,54 @@ describe('machines', () => {
     );
   });
 
+  test('C1 by policies nobody gives what it does not hold, takes away a denial of itself, or denies itself anything', async () => {
+    const admin = new Client(server.url);
+    const policy = (name: string, effect: string, actions: readonly string[], resources: readonly string[]) => ({
+      name,
+      document: { statements: [{ effect, actions, resources }] },
+    });
+    const status = async (client: Client, method: string, path: string, body?: object) => (await call(client, method, path, body)).status;
+    // One who may manage roles and holds little besides.
+    const keeper = await call(admin, 'POST', '/robots', {
+      name: 'keeper',
+      rights: [{ permissions: ['role:read', 'role:manage', 'repository:pull', 'project:read'] }],
+    });
+    const { login, secret } = keeper.json<Required<RobotView>>();
+    const machine = new Client(server.url, basic(login, secret));
+    expect(await status(machine, 'POST', '/policies', policy('all', 'allow', ['*'], ['*']))).toBe(403);
+    expect(await status(machine, 'POST', '/policies', policy('push', 'allow', ['repository:push'], ['repository:demo/app']))).toBe(403);
+    expect(await status(machine, 'POST', '/policies', policy('pull', 'allow', ['repository:pull'], ['project:demo']))).toBe(201);
+    expect(await status(admin, 'POST', '/policies', policy('all', 'allow', ['*'], ['*']))).toBe(201);
+    expect(await status(machine, 'PUT', `/policies/all/attachments/robot/${login}`)).toBe(403);
+    expect(await status(machine, 'PATCH', '/policies/pull', policy('pull', 'allow', ['*'], ['*']))).toBe(400);
+    expect(await status(machine, 'PATCH', '/policies/pull', { document: policy('', 'allow', ['*'], ['*']).document })).toBe(403);
+    // A robot gets by a policy what no assignment gives it, and whoever gets hold of it must hold that too.
+    const robot = await newRobot(people.client('owner'), 'demo', []);
+    const client = new Client(server.url, basic(robot.login, robot.secret));
+    expect((await manifest(client, 'other/app')).status).toBe(403);
+    expect(await status(admin, 'PUT', `/policies/all/attachments/robot/${robot.login}`)).toBe(204);
+    expect((await manifest(client, 'other/app')).status).toBe(200);
+    expect(await status(people.client('owner'), 'POST', `/projects/demo/robots/${robot.id}/rotate`, {})).toBe(403);
+    expect(await status(people.client('owner'), 'POST', `/projects/demo/robots/${robot.id}/keys`, {})).toBe(403);
+    // A denial ends it at once, and who is denied cannot take that away, nor can one be denied by itself.
+    const { token } = (await tokenOf(client, 'repository:other/app:pull')).json<{ token: string }>();
+    expect(await status(admin, 'POST', '/policies', policy('wall', 'deny', ['repository:*'], ['repository:other/**']))).toBe(201);
+    for (const name of [robot.login, login]) expect(await status(admin, 'PUT', `/policies/wall/attachments/robot/${name}`)).toBe(204);
+    expect([(await manifest(client, 'other/app')).status, (await manifest(bearer(token), 'other/app')).status]).toEqual([403, 401]);
+    expect(await status(machine, 'DELETE', `/policies/wall/attachments/robot/${login}`)).toBe(403);
+    expect(await status(machine, 'DELETE', '/policies/wall')).toBe(409);
+    expect(
+      await status(machine, 'PATCH', '/policies/wall', { document: policy('', 'allow', ['repository:pull'], ['project:demo']).document }),
+    ).toBe(403);
+    expect(await status(admin, 'PUT', '/policies/wall/attachments/user/admin')).toBe(409);
+    expect((await call(admin, 'GET', '/policies/wall/attachments')).json<{ items: object[] }>().items).toHaveLength(2);
+    // Those who may not look do not see any.
+    expect(await status(people.client('owner'), 'GET', '/policies')).toBe(403);
+    for (const name of [robot.login, login]) expect(await status(admin, 'DELETE', `/policies/wall/attachments/robot/${name}`)).toBe(204);
+    expect(await status(admin, 'DELETE', '/policies/wall')).toBe(204);
+    expect((await manifest(client, 'other/app')).status).toBe(200);
+  });
+
   test('robots are listed in pages, filtered and sorted by what is allowed only', async () => {
     const stranger = people.client('stranger');
     for (const name of ['b', 'a', 'c']) await newRobot(stranger, 'other', [], { name });

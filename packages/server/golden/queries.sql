@@ -16,6 +16,14 @@ select "user"."id" from "role_assignment" inner join "user" on "user"."id" = "ro
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."id" = ? and coalesce(role_assignment.project_id, 0) = ?;
 -- access.assignmentsOf
 select "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "project"."name" as "project", "role"."permissions" as "custom", "user_group"."name" as "group" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" left join "role" on "role"."name" = "role_assignment"."role" left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where (("role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ?) or (? = ? and "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" in (select "group_id" from "group_member" where "user_id" = ?))) and ("role_assignment"."project_id" is null or "project"."name" = ?);
+-- access.attachPolicy
+insert into "policy_attachment" ("policy_id", "subject_kind", "subject_id", "created_at", "created_by") values (?, ?, ?, ?, ?) on conflict ("subject_kind", "subject_id", "policy_id") do nothing;
+-- access.confirmTotp
+update "totp" set "confirmed" = ? where "user_id" = ? and "confirmed" = ?;
+-- access.countPolicyAttachments
+select count(*) as "count" from "policy_attachment" where "policy_id" = ?;
+-- access.countRecoveryCodes
+select count(*) as "count" from "recovery_code" where "user_id" = ?;
 -- access.countUsers
 select count(*) as "count" from "user";
 -- access.deleteAssignment
@@ -42,16 +50,28 @@ delete from "group_member" where "user_id" = ?;
 delete from "session" where "user_id" = ? and "id" not in (select "newest"."id" from "session" as "newest" where "newest"."user_id" = ? order by "newest"."id" desc limit ?);
 -- access.deletePasswordHistory
 delete from "password_history" where "user_id" = ?;
+-- access.deletePolicy
+delete from "policy" where "id" = ?;
+-- access.deletePolicyAttachmentsOfSubject
+delete from "policy_attachment" where "subject_kind" = ? and "subject_id" = ?;
 -- access.deleteProjectRole
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "project_id" = ? and "pattern" is null;
+-- access.deleteRecoveryCode
+delete from "recovery_code" where "user_id" = ? and "hash" = ?;
+-- access.deleteRecoveryCodes
+delete from "recovery_code" where "user_id" = ?;
 -- access.deleteRole
 delete from "role" where "name" = ?;
 -- access.deleteSession
 delete from "session" where "id" = ? and "user_id" = ?;
 -- access.deleteSessionsOf
 delete from "session" where "user_id" = ? and "id" != ?;
+-- access.deleteTotp
+delete from "totp" where "user_id" = ?;
 -- access.deleteUser
 delete from "user" where "id" = ?;
+-- access.detachPolicy
+delete from "policy_attachment" where "policy_id" = ? and "subject_kind" = ? and "subject_id" = ?;
 -- access.groupByName
 select "user_group"."id", "user_group"."name", "user_group"."description", "user_group"."created_at" as "createdAt", "user_group"."version" from "user_group" where "user_group"."name" = ?;
 -- access.groupKey
@@ -70,10 +90,16 @@ insert into "user_group" ("name", "description", "created_at", "version") values
 insert into "group_member" ("group_id", "user_id", "source") values (?, ?, ?) on conflict ("user_id", "group_id", "source") do nothing;
 -- access.insertPasswordHistory
 insert into "password_history" ("user_id", "replaced_at", "hash") values (?, ?, ?);
+-- access.insertPolicy
+insert into "policy" ("name", "description", "document", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?) on conflict ("name") do nothing;
+-- access.insertRecoveryCode
+insert into "recovery_code" ("user_id", "hash") values (?, ?);
 -- access.insertRole
 insert into "role" ("name", "description", "permissions", "created_at", "version") values (?, ?, ?, ?, ?) on conflict ("name") do nothing;
 -- access.insertSession
 insert into "session" ("hash", "user_id", "generation", "provider", "created_at", "last_seen_at", "expires_at", "client", "user_agent") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- access.insertTotp
+insert into "totp" ("user_id", "seed", "confirmed", "last_step", "created_at") values (?, ?, ?, ?, ?);
 -- access.insertUser
 insert into "user" ("name", "password_hash", "disabled", "generation", "created_at", "email", "full_name", "version") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
 -- access.loginFailure
@@ -92,10 +118,26 @@ select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and "role_assignment"."created_at" <= ? and ("role_assignment"."created_at" < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" desc, "role_assignment"."id" desc limit ?;
 -- access.passwordHistory
 select "hash" from "password_history" where "user_id" = ? order by "replaced_at" desc limit ?;
+-- access.policies
+select "id", "name", "description", "document", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "policy" where "name" > ? and lower("name") like ? escape '\' order by "name" asc limit ?;
+-- access.policiesAttachedTo
+select "policy"."id", "policy"."name", "policy"."document", "policy"."version", "user_group"."name" as "group" from "policy_attachment" inner join "policy" on "policy"."id" = "policy_attachment"."policy_id" left join "user_group" on "user_group"."id" = "policy_attachment"."subject_id" and "policy_attachment"."subject_kind" = ? where (("policy_attachment"."subject_kind" = ? and "policy_attachment"."subject_id" = ?) or (? = ? and "policy_attachment"."subject_kind" = ? and "policy_attachment"."subject_id" in (select "group_id" from "group_member" where "user_id" = ?)));
+-- access.policiesDown
+select "id", "name", "description", "document", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "policy" where "name" < ? and lower("name") like ? escape '\' order by "name" desc limit ?;
+-- access.policiesOfRobot
+select "id", "name", "description", "document", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "policy" where "id" in (select "policy_id" from "policy_attachment" where "subject_kind" = ? and "subject_id" = ?) order by "id";
+-- access.policyAttachments
+select "policy_attachment"."subject_kind" as "kind", coalesce("user".name, user_group.name, robot.name, '') as "name", "policy_attachment"."created_at" as "createdAt", "policy_attachment"."created_by" as "createdBy" from "policy_attachment" left join "user" on "user"."id" = "policy_attachment"."subject_id" and "policy_attachment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "policy_attachment"."subject_id" and "policy_attachment"."subject_kind" = ? left join "robot" on "robot"."id" = "policy_attachment"."subject_id" and "policy_attachment"."subject_kind" = ? where "policy_attachment"."policy_id" = ? order by "policy_attachment"."subject_kind", "policy_attachment"."subject_id" limit ?;
+-- access.policyBinds
+select "policy_id" from "policy_attachment" where "policy_id" = ? and (("subject_kind" = ? and "subject_id" = ?) or (? = ? and "subject_kind" = ? and "subject_id" in (select "group_id" from "group_member" where "user_id" = ?))) limit ?;
+-- access.policyByName
+select "id", "name", "description", "document", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "policy" where "name" = ?;
 -- access.raiseGeneration
 update "user" set "generation" = "generation" + ?, "version" = "version" + ? where "id" = ? returning "generation";
 -- access.raiseVersion
 update "access_state" set "version" = "version" + ? where "id" = ?;
+-- access.recoveryCode
+select "hash" from "recovery_code" where "user_id" = ? and "hash" = ?;
 -- access.rightsOfGroup
 select "role_assignment"."role", "role_assignment"."permissions", "project"."name" as "project", "role"."permissions" as "custom" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" left join "role" on "role"."name" = "role_assignment"."role" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ?;
 -- access.rightsOfUser
@@ -130,6 +172,10 @@ select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where ("role_assignment"."project_id" is null and ? = ?) and "role_assignment"."created_at" <= ? and ("role_assignment"."created_at" < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" desc, "role_assignment"."id" desc limit ?;
 -- access.takeSystemAdmin
 delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "role" = ? and "project_id" is null and "pattern" is null;
+-- access.takeTotpStep
+update "totp" set "last_step" = ? where "user_id" = ? and "last_step" < ?;
+-- access.totpOf
+select "seed", "confirmed", "last_step" as "lastStep" from "totp" where "user_id" = ?;
 -- access.touchSession
 update "session" set "last_seen_at" = ? where "id" = ? and "last_seen_at" <= ?;
 -- access.trimLoginSources
@@ -148,6 +194,8 @@ update "user_group" set "description" = ?, "version" = "version" + ? where "id" 
 update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version" = "version" + ?, "disabled" = ? where "name" = ?;
 -- access.updatePasswordHash
 update "user" set "password_hash" = ?, "generation" = "generation" + ?, "version" = "version" + ? where "id" = ? returning "generation";
+-- access.updatePolicy
+update "policy" set "description" = ?, "document" = ?, "version" = "version" + ? where "id" = ?;
 -- access.updateRole
 update "role" set "description" = ?, "permissions" = ?, "version" = "version" + ? where "name" = ?;
 -- access.upsertLoginFailure
@@ -440,6 +488,8 @@ delete from "access_key" where "owner_kind" = ? and "owner_id" = ?;
 delete from "access_key_secret" where "key_id" = ? and "number" < ?;
 -- machines.deleteKeySecretsOf
 delete from "access_key_secret" where "key_id" in (select "id" from "access_key" where "owner_kind" = ? and "owner_id" = ?);
+-- machines.deleteRightsOfRobot
+delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ?;
 -- machines.deleteRobot
 delete from "robot" where "id" = ?;
 -- machines.deleteRobotKey

@@ -185,6 +185,26 @@ create table "access_state" (
 );
 INSERT INTO access_state (id, version) VALUES (1, 1);
 
+-- 0004-policies
+create table "policy" (
+  "id" integer primary key autoincrement,
+  "name" text not null unique,
+  "description" text not null,
+  "document" text not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null
+);
+create table "policy_attachment" (
+  "policy_id" integer not null references "policy" ("id"),
+  "subject_kind" text not null,
+  "subject_id" integer not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  constraint "policy_attachment_pk" primary key ("subject_kind", "subject_id", "policy_id")
+);
+create index "policy_attachment_policy" on "policy_attachment" ("policy_id", "subject_kind", "subject_id");
+
 -- 0003-assignments-by-role
 create index "role_assignment_role" on "role_assignment" ("role", "project_id");
 

@@ -48,6 +48,8 @@ export interface Access {
    * does not hold there by a right of its own, without exceptions. From where it asks does not count.
    */
   lacks(identity: Identity, permissions: Iterable<Permission>, project: string | undefined): Promise<Permission[]>;
+  /** Whether an identity may have a permission in projects besides those in which it was given rights. */
+  reaches(identity: Identity, permission: Permission): Promise<boolean>;
   /** The same for a subject as such, rule by rule. */
   explain(subject: Subject | undefined, permission: Permission, resource: Resource, client: string): Promise<Explanation>;
   /** Projects after `last`, by name, in which an identity may pull something, and which repositories. Costs nothing for those that are not seen. */
@@ -152,7 +154,7 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
     const { project, statements, ask } = await look(subject, permission, { project: name }, origin.client);
     if (!project || isOutside(project, ask)) return undefined;
     const isOpen = project.public && PUBLIC.has(permission);
-    if (!isOpen && !statements.some(({ effect, permissions }) => effect === 'allow' && permissions.has(permission))) return undefined;
+    if (!isOpen && !statements.some((statement) => statement.effect === 'allow' && isAbout(statement, ask))) return undefined;
     return { id: project.id, name, allows: (repository) => judge(project, statements, limits, { ...ask, repository }) };
   }
 
@@ -161,18 +163,20 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
   async function lacks({ subject, limits, origin }: Identity, permissions: Iterable<Permission>, project: string | undefined) {
     const statements = subject ? await rules.of(subject, project) : [];
     const whole = (binding: readonly Statement[], ask: Ask) =>
-      allows(binding, ask) && !binding.some((statement) => statement.effect === 'deny' && isAbout(statement, ask));
+      allows(binding.filter(isUnconditional), ask) && !binding.some((statement) => statement.effect === 'deny' && isAbout(statement, ask));
     return [...permissions].filter((permission) => {
       const ask: Ask = { permission, project, client: origin.client, now: now() };
       return !whole(statements, ask) || (limits !== undefined && !whole(limits, ask));
     });
   }
 
+  async function reaches({ subject }: Identity, permission: Permission): Promise<boolean> {
+    const statements = subject ? await rules.of(subject, undefined) : [];
+    return statements.some(({ effect, permissions }) => effect === 'allow' && permissions.has(permission));
+  }
+
   async function* pullable(identity: Identity, last: string): AsyncGenerator<PullableProject> {
-    const { subject } = identity;
-    const wide = subject
-      ? (await rules.of(subject, undefined)).some(({ effect, permissions }) => effect === 'allow' && permissions.has('repository:pull'))
-      : false;
+    const wide = await reaches(identity, 'repository:pull');
     for (let after = last; ; ) {
       const names = await pageOfSeen(session, identity, { last: after, wide, limit: PROJECTS });
       for (const name of names) {
@@ -224,6 +228,7 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
     },
 
     lacks,
+    reaches,
     pullable,
     pullableIn,
     seenIn,
@@ -235,9 +240,15 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
   };
 }
 
+/** Whether a rule allows, if at all, whatever the circumstances. */
+function isUnconditional({ effect, condition }: Statement): boolean {
+  return effect === 'deny' || condition === undefined;
+}
+
 /** Whether a rule says anything of a permission in a project, be it of a part of it or under a condition. */
-function isAbout({ permissions, project }: Statement, ask: Ask): boolean {
-  return permissions.has(ask.permission) && (project === undefined || ask.project === undefined || project === ask.project);
+function isAbout({ permissions, project, projects }: Statement, ask: Ask): boolean {
+  if (!permissions.has(ask.permission)) return false;
+  return ask.project === undefined || ((project === undefined || project === ask.project) && (projects?.(ask.project) ?? true));
 }
 
 function isDenied(statements: readonly Statement[], ask: Ask): boolean {

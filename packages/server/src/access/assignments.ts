@@ -61,6 +61,9 @@ const deleteOfProject = query<{ projectId: number }>()('deleteAssignmentsOfProje
 const deleteOfSubject = query<{ kind: Kind; subjectId: number }>()('deleteAssignmentsOfSubject', (db, p) =>
   db.deleteFrom('role_assignment').where('subject_kind', '=', p('kind')).where('subject_id', '=', p('subjectId')),
 );
+const deleteAttachmentsOfSubject = query<{ kind: Kind; subjectId: number }>()('deletePolicyAttachmentsOfSubject', (db, p) =>
+  db.deleteFrom('policy_attachment').where('subject_kind', '=', p('kind')).where('subject_id', '=', p('subjectId')),
+);
 /** Project 0 stands for none, pattern '' for everything: neither can be one. */
 const sameAssignment = query<{ kind: Kind; subjectId: number; projectId: number; pattern: string; except: number }>()(
   'sameAssignment',
@@ -157,9 +160,10 @@ export async function dropProjectAssignments(tx: Session, projectId: number): Pr
   await touchAccess(tx);
 }
 
-/** Takes all rights from a user, group or robot: part of its deletion. */
+/** Takes all rights and policies from a user, group or robot: part of its deletion. */
 export async function dropSubjectAssignments(tx: Session, { kind, id }: SubjectKey): Promise<void> {
   await tx.run(deleteOfSubject, { kind, subjectId: id });
+  await tx.run(deleteAttachmentsOfSubject, { kind, subjectId: id });
   await touchAccess(tx);
 }
 

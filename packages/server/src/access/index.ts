@@ -28,6 +28,8 @@ export {
 } from './passwords.ts';
 export { type Action, isPermission, PERMISSIONS, type Permission } from './permissions.ts';
 export { projectRoutes } from './project-routes.ts';
+export { policyRoutes } from './policies/index.ts';
+export { pageOfProjects } from './project-list.ts';
 export { ensureProject } from './projects.ts';
 export { repositoriesSeen } from './repositories-seen.ts';
 export { roleRoutes } from './role-routes.ts';

@@ -1,6 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { compileGlob, queriesOf, type Session } from '../platform/index.ts';
+import type { Subject } from './identity.ts';
 import { isPermission, type Permission } from './permissions.ts';
+import { createPolicyRules } from './policies/policies-of.ts';
 import { permissionsOfRole } from './roles.ts';
 import type { AccessTables } from './schema.ts';
 import type { Statement } from './statements.ts';
@@ -52,15 +54,17 @@ const MAX_KNOWN = 20_000;
 
 export interface Rules {
   /** All rules that bind a subject on the system and, where named, in a project. */
-  of(subject: { readonly kind: 'user' | 'robot'; readonly id: number }, project: string | undefined): Promise<readonly Statement[]>;
+  of(subject: Pick<Subject, 'kind' | 'id' | 'name'>, project: string | undefined): Promise<readonly Statement[]>;
 }
 
 /** Rules by subject and project, kept until anything about access changes; a change counts from the next request on. */
 export function createRules(session: Session): Rules {
   const known = new LRUCache<string, readonly Statement[]>({ max: MAX_KNOWN });
+  const policyRules = createPolicyRules(session);
   let version = -1;
   return {
-    async of({ kind, id }, project) {
+    async of(subject, project) {
+      const { kind, id } = subject;
       const current = (await session.first(stateVersion, {}))?.version ?? 0;
       if (current !== version) {
         known.clear();
@@ -70,7 +74,7 @@ export function createRules(session: Session): Rules {
       const found = known.get(key);
       if (found) return found;
       const rows = await session.all(assignmentsOf, { kind, id, project: project ?? '' });
-      const statements = rows.flatMap(toStatements);
+      const statements = [...rows.flatMap(toStatements), ...(await policyRules(subject))];
       if (version === current) known.set(key, statements);
       return statements;
     },

@@ -35,6 +35,23 @@ export interface AccessTables {
     created_at: number;
     created_by: string;
   };
+  policy: {
+    id: Generated<number>;
+    name: string;
+    description: string;
+    /** JSON. */
+    document: string;
+    created_at: number;
+    created_by: string;
+    version: number;
+  };
+  policy_attachment: {
+    policy_id: number;
+    subject_kind: 'user' | 'group' | 'robot';
+    subject_id: number;
+    created_at: number;
+    created_by: string;
+  };
   /** One row; `version` rises with every change of who may what. */
   access_state: { id: number; version: number };
   project: { id: number; name: string; public: number };
@@ -117,6 +134,29 @@ export const accessMigrations: readonly Migration[] = [
         .addColumn('id', 'integer', (c) => c.primaryKey())
         .addColumn('version', 'bigint', (c) => c.notNull()),
       move('INSERT INTO access_state (id, version) VALUES (1, 1)'),
+    ],
+  },
+  {
+    name: '0004-policies',
+    up: ({ db }) => [
+      db.schema
+        .createTable('policy')
+        .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+        .addColumn('name', 'text', (c) => c.notNull().unique())
+        .addColumn('description', 'text', (c) => c.notNull())
+        .addColumn('document', 'text', (c) => c.notNull())
+        .addColumn('created_at', 'bigint', (c) => c.notNull())
+        .addColumn('created_by', 'text', (c) => c.notNull())
+        .addColumn('version', 'integer', (c) => c.notNull()),
+      db.schema
+        .createTable('policy_attachment')
+        .addColumn('policy_id', 'integer', (c) => c.notNull().references('policy.id'))
+        .addColumn('subject_kind', 'text', (c) => c.notNull())
+        .addColumn('subject_id', 'integer', (c) => c.notNull())
+        .addColumn('created_at', 'bigint', (c) => c.notNull())
+        .addColumn('created_by', 'text', (c) => c.notNull())
+        .addPrimaryKeyConstraint('policy_attachment_pk', ['subject_kind', 'subject_id', 'policy_id']),
+      db.schema.createIndex('policy_attachment_policy').on('policy_attachment').columns(['policy_id', 'subject_kind', 'subject_id']),
     ],
   },
 ];

@@ -17,6 +17,8 @@ export interface Statement {
   readonly permissions: ReadonlySet<Permission>;
   /** Name of the project it is about; undefined: the system and every project. */
   readonly project: string | undefined;
+  /** Names of projects it is about, where it is not one; undefined: all. Never about the system where given. */
+  readonly projects?: Glob;
   /** Full names of repositories it is about; undefined: all. Never about anything else than repositories where given. */
   readonly repositories: Glob | undefined;
   /** Must hold besides; throws, and so does not hold, where it cannot be decided. */
@@ -29,6 +31,9 @@ export interface Statement {
 export function mismatch(statement: Statement, ask: Ask): string | undefined {
   if (!statement.permissions.has(ask.permission)) return `it is not about ${ask.permission}`;
   if (statement.project !== undefined && statement.project !== ask.project) return `it is about project ${statement.project} only`;
+  if (statement.projects && (ask.project === undefined || !statement.projects(ask.project))) {
+    return 'its pattern does not match the project';
+  }
   if (statement.repositories && (ask.repository === undefined || !statement.repositories(ask.repository))) {
     return 'its pattern does not match the repository';
   }

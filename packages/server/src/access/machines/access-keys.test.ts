@@ -169,13 +169,13 @@ describe('an access key', () => {
     {
       project: fc.constantFrom('demo', 'other', 'missing'),
       repositories: fc.array(fc.constantFrom('demo/*', 'demo/app', 'other/**', '**', '*/app'), { minLength: 1, maxLength: 2 }),
-      permissions: fc.uniqueArray(permission, { minLength: 1, maxLength: 8 }),
+      permissions: fc.uniqueArray(permission, { minLength: 1, maxLength: 20 }),
     },
     { requiredKeys: ['permissions'] },
   );
   const held = fc.array(
     fc.record({
-      permissions: fc.uniqueArray(permission, { maxLength: 8 }),
+      permissions: fc.uniqueArray(permission, { maxLength: 20 }),
       everywhere: fc.boolean(),
       pattern: fc.constantFrom(undefined, 'demo/*', 'demo/app', '**'),
     }),

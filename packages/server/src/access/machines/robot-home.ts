@@ -2,6 +2,8 @@ import Type, { type TInteger, type TObject, type TOptional, type TString } from 
 import { AppError, type Session } from '../../platform/index.ts';
 import type { Access } from '../access.ts';
 import type { Identity } from '../identity.ts';
+import { requireHoldsPolicy } from '../policies/holding.ts';
+import { policiesOfRobot } from '../policies/policies.ts';
 import { requireProject } from '../project-routes.ts';
 import { requireMayGive, rightsOf } from './robot-rights.ts';
 import { type Robot, requireRobot } from './robots.ts';
@@ -56,18 +58,28 @@ export async function robotOfPath(session: Session, params: RobotPath): Promise<
   return await requireRobot(session, await projectIdOf(session, params), params.robot);
 }
 
+async function allOf(session: Session, robotId: number) {
+  return { rights: await rightsOf(session, robotId), policies: await policiesOfRobot(session, robotId) };
+}
+
+/** All that a robot may, for `requireSameRights`. */
+export async function heldBy(session: Session, robotId: number): Promise<string> {
+  return JSON.stringify(await allOf(session, robotId));
+}
+
 /**
  * Whoever gets hold of a robot, by a new secret or by bringing it back, gets its rights. Throws `denied` unless the caller
  * holds them all, and gives them for `requireSameRights`.
  */
 export async function requireHoldsAll(parts: RobotParts, caller: Identity, params: RobotPath): Promise<string> {
   const robot = await robotOfPath(parts.database, params);
-  const rights = await rightsOf(parts.database, robot.id);
-  await requireMayGive(parts, caller, rights);
-  return JSON.stringify(rights);
+  const held = await allOf(parts.database, robot.id);
+  await requireMayGive(parts, caller, held.rights);
+  for (const { document } of held.policies) await requireHoldsPolicy(parts.access, caller, document, 'allow');
+  return JSON.stringify(held);
 }
 
 /** Throws `conflict` where a robot's rights are others than those that were looked at before the transaction. */
 export async function requireSameRights(tx: Session, robot: Robot, rights: string): Promise<void> {
-  if (JSON.stringify(await rightsOf(tx, robot.id)) !== rights) throw new AppError('conflict', "the robot's rights changed meanwhile");
+  if ((await heldBy(tx, robot.id)) !== rights) throw new AppError('conflict', "the robot's rights changed meanwhile");
 }

@@ -1,7 +1,7 @@
 import Type, { type Static } from 'typebox';
 import { AppError, queriesOf, type Session } from '../../platform/index.ts';
 import type { Access } from '../access.ts';
-import { assign, dropSubjectAssignments } from '../assignments.ts';
+import { assign } from '../assignments.ts';
 import { requireRole } from '../custom-roles.ts';
 import type { Identity } from '../identity.ts';
 import { isPermission, PERMISSIONS, type Permission } from '../permissions.ts';
@@ -22,6 +22,10 @@ const rightsById = query<{ id: number }>()('rightsOfRobot', (db, p) =>
 );
 const projectId = query<{ name: string }>()('projectIdByName', (db, p) =>
   db.selectFrom('project').select('id').where('name', '=', p('name')),
+);
+
+const deleteRights = query<{ id: number }>()('deleteRightsOfRobot', (db, p) =>
+  db.deleteFrom('role_assignment').where('subject_kind', '=', 'robot').where('subject_id', '=', p('id')),
 );
 
 export const Right = Type.Object(
@@ -57,7 +61,7 @@ export async function setRights(
   { by, now }: { readonly by: string; readonly now: number },
 ): Promise<void> {
   const subject = { kind: 'robot', id: robot.id } as const;
-  await dropSubjectAssignments(tx, subject);
+  await tx.run(deleteRights, { id: robot.id });
   for (const { role, permissions, project, pattern } of rights) {
     const home = project === undefined ? undefined : await tx.first(projectId, { name: project });
     if (project !== undefined && !home) throw new AppError('not_found', `there is no project ${project}`);

@@ -15,6 +15,7 @@ import {
 import type { Identity } from '../identity.ts';
 import { createKey, keyOfRobot, rotateKey } from './access-keys.ts';
 import {
+  heldBy,
   projectIdOf,
   ROBOT_HOMES,
   type RobotHome,
@@ -207,14 +208,14 @@ function routesAt(parts: RobotParts, { path: base, where, ofHome, ofRobot: ofOne
         const rights = body.rights && rightsIn(params, body.rights);
         const revives = body.disabled === false || body.expiresAt !== undefined;
         const added = rights?.filter((right) => !same.has(JSON.stringify(right))) ?? [];
-        await requireMayGive(parts, caller, revives ? [...before, ...added] : added);
-        return { before: JSON.stringify(before), rights };
+        await requireMayGive(parts, caller, added);
+        return { rights, held: revives ? await requireHoldsAll(parts, caller, params) : await heldBy(database, robot.id) };
       },
-      async change(tx, call, { before: rightsBefore, rights }) {
+      async change(tx, call, { held, rights }) {
         const { params, body, caller, now } = call;
         const robot = await robotOfPath(tx, params);
         requireMatch(call, robotEtag(robot));
-        await requireSameRights(tx, robot, rightsBefore);
+        await requireSameRights(tx, robot, held);
         const before = await viewOf(tx, robot, params);
         if (rights) await setRights(tx, robot, rights, { by: caller.actor.name, now });
         const { description = robot.description, disabled = robot.disabled } = body;
