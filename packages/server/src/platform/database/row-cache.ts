@@ -78,10 +78,10 @@ export class RowCache {
   }
 
   #revalidate(): void {
-    // Once for all that runs in one turn: a request that arrives later than this look is served in a later turn.
+    // Once for all that is served in one turn of the event loop: what began to arrive after this look is served in a later one.
     if (this.#current) return;
     this.#current = true;
-    process.nextTick(this.#expire);
+    setImmediate(this.#expire);
     // A commit under way may be read half written; then the next look finds another difference and drops the rows again.
     readSync(this.#fd, this.#spare, 0, HEADER_BYTES, 0);
     if (this.#spare.equals(this.#header)) return;
