@@ -20,6 +20,8 @@ select "role_assignment"."role", "role_assignment"."permissions", "role_assignme
 insert into "policy_attachment" ("policy_id", "subject_kind", "subject_id", "created_at", "created_by") values (?, ?, ?, ?, ?) on conflict ("subject_kind", "subject_id", "policy_id") do nothing;
 -- access.confirmTotp
 update "totp" set "confirmed" = ? where "user_id" = ? and "confirmed" = ?;
+-- access.countPasskeys
+select count(*) as "count" from "passkey" where "user_id" = ?;
 -- access.countPolicyAttachments
 select count(*) as "count" from "policy_attachment" where "policy_id" = ?;
 -- access.countRecoveryCodes
@@ -48,6 +50,10 @@ delete from "login_source" where "user_id" = ?;
 delete from "group_member" where "user_id" = ?;
 -- access.deleteOldestSessions
 delete from "session" where "user_id" = ? and "id" not in (select "newest"."id" from "session" as "newest" where "newest"."user_id" = ? order by "newest"."id" desc limit ?);
+-- access.deletePasskey
+delete from "passkey" where "id" = ? and "user_id" = ?;
+-- access.deletePasskeysOf
+delete from "passkey" where "user_id" = ?;
 -- access.deletePasswordHistory
 delete from "password_history" where "user_id" = ?;
 -- access.deletePolicy
@@ -66,6 +72,8 @@ delete from "role" where "name" = ?;
 delete from "session" where "id" = ? and "user_id" = ?;
 -- access.deleteSessionsOf
 delete from "session" where "user_id" = ? and "id" != ?;
+-- access.deleteSpentChallenges
+delete from "spent_challenge" where "expires_at" < ?;
 -- access.deleteTotp
 delete from "totp" where "user_id" = ?;
 -- access.deleteUser
@@ -88,6 +96,8 @@ insert into "role_assignment" ("subject_kind", "subject_id", "role", "permission
 insert into "user_group" ("name", "description", "created_at", "version") values (?, ?, ?, ?) on conflict ("name") do nothing returning "id";
 -- access.insertGroupMember
 insert into "group_member" ("group_id", "user_id", "source") values (?, ?, ?) on conflict ("user_id", "group_id", "source") do nothing;
+-- access.insertPasskey
+insert into "passkey" ("user_id", "credential_id", "public_key", "counter", "transports", "name", "created_at", "last_used_at") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("credential_id") do nothing returning "id";
 -- access.insertPasswordHistory
 insert into "password_history" ("user_id", "replaced_at", "hash") values (?, ?, ?);
 -- access.insertPolicy
@@ -98,6 +108,8 @@ insert into "recovery_code" ("user_id", "hash") values (?, ?);
 insert into "role" ("name", "description", "permissions", "created_at", "version") values (?, ?, ?, ?, ?) on conflict ("name") do nothing;
 -- access.insertSession
 insert into "session" ("hash", "user_id", "generation", "provider", "created_at", "last_seen_at", "expires_at", "client", "user_agent") values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- access.insertSpentChallenge
+insert into "spent_challenge" ("challenge", "expires_at") values (?, ?) on conflict ("challenge") do nothing;
 -- access.insertTotp
 insert into "totp" ("user_id", "seed", "confirmed", "last_step", "created_at") values (?, ?, ?, ?, ?);
 -- access.insertUser
@@ -116,6 +128,10 @@ select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and coalesce("user".name, user_group.name, robot.name, '') <= ? and (coalesce("user".name, user_group.name, robot.name, '') < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by coalesce("user".name, user_group.name, robot.name, '') desc, "role_assignment"."id" desc limit ?;
 -- access.membersDown
 select "role_assignment"."id", "role_assignment"."subject_kind" as "kind", "role_assignment"."subject_id" as "subjectId", coalesce("user".name, user_group.name, robot.name, '') as "name", "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "role_assignment"."project_id" as "projectId", "role_assignment"."created_at" as "createdAt", "role_assignment"."created_by" as "createdBy" from "role_assignment" left join "user" on "user"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "user_group" on "user_group"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? left join "robot" on "robot"."id" = "role_assignment"."subject_id" and "role_assignment"."subject_kind" = ? where "role_assignment"."project_id" = ? and "role_assignment"."created_at" <= ? and ("role_assignment"."created_at" < ? or "role_assignment"."id" < ?) and (? = ? or "role_assignment"."subject_kind" = ?) and (? = ? or "role_assignment"."role" = ?) and lower(coalesce("user".name, user_group.name, robot.name, '')) like ? escape '\' order by "role_assignment"."created_at" desc, "role_assignment"."id" desc limit ?;
+-- access.passkeyByCredential
+select "passkey"."id", "passkey"."public_key" as "publicKey", "passkey"."counter", "user"."id" as "userId", "user"."name" as "userName", "user"."disabled", "user"."generation" from "passkey" inner join "user" on "user"."id" = "passkey"."user_id" where "passkey"."credential_id" = ?;
+-- access.passkeysOf
+select "id", "name", "credential_id" as "credentialId", "transports", "created_at" as "createdAt", "last_used_at" as "lastUsedAt" from "passkey" where "user_id" = ? order by "id" asc;
 -- access.passwordHistory
 select "hash" from "password_history" where "user_id" = ? order by "replaced_at" desc limit ?;
 -- access.policies
@@ -202,6 +218,8 @@ update "role" set "description" = ?, "permissions" = ?, "version" = "version" + 
 insert into "login_failure" ("key", "level", "last_at", "guesses") values (?, ?, ?, ?) on conflict ("key") do update set "level" = "excluded"."level", "last_at" = "excluded"."last_at", "guesses" = "excluded"."guesses";
 -- access.upsertLoginSource
 insert into "login_source" ("user_id", "source", "last_at") values (?, ?, ?) on conflict ("user_id", "source") do update set "last_at" = "excluded"."last_at";
+-- access.usePasskey
+update "passkey" set "counter" = ?, "last_used_at" = ? where "id" = ? and "counter" = ?;
 -- access.userById
 select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "id" = ?;
 -- access.userByName

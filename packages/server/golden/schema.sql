@@ -248,6 +248,39 @@ create table "login_source" (
   constraint "login_source_pk" primary key ("user_id", "source")
 );
 
+-- 0001-second-factor
+create table "totp" (
+  "user_id" integer primary key references "user" ("id"),
+  "seed" text not null,
+  "confirmed" integer not null,
+  "last_step" bigint not null,
+  "created_at" bigint not null
+);
+create table "recovery_code" (
+  "user_id" integer not null references "user" ("id"),
+  "hash" text not null,
+  constraint "recovery_code_pk" primary key ("user_id", "hash")
+);
+
+-- 0001-passkeys
+create table "passkey" (
+  "id" integer primary key autoincrement,
+  "user_id" integer not null references "user" ("id"),
+  "credential_id" text not null unique,
+  "public_key" text not null,
+  "counter" bigint not null,
+  "transports" text not null,
+  "name" text not null,
+  "created_at" bigint not null,
+  "last_used_at" bigint
+);
+create index "passkey_user" on "passkey" ("user_id", "id");
+create table "spent_challenge" (
+  "challenge" text primary key,
+  "expires_at" bigint not null
+);
+create index "spent_challenge_age" on "spent_challenge" ("expires_at");
+
 -- 0001-machines
 create table "robot" (
   "id" integer primary key autoincrement,

@@ -4,7 +4,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   accessMigrations,
-  accountMigrations,
   assignmentMigrations,
   createAccess,
   createIssuerKeys,
@@ -13,6 +12,8 @@ import {
   createRules,
   createSessions,
   createThrottle,
+  hasSecondFactor,
+  localMigrations,
   createTokenHandler,
   createTokenIssuer,
   keyAuthenticator,
@@ -20,7 +21,6 @@ import {
   machineMigrations,
   passwordAuthenticator,
   sessionMigrations,
-  throttleMigrations,
   tokenAuthenticator,
 } from './access/index.ts';
 import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
@@ -97,8 +97,7 @@ export const migrations = [
   ...accessMigrations,
   ...assignmentMigrations,
   ...sessionMigrations,
-  ...accountMigrations,
-  ...throttleMigrations,
+  ...localMigrations,
   ...machineMigrations,
   ...jobMigrations,
   ...outboxMigrations,
@@ -153,7 +152,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     authenticators: [
       keyAuthenticator(database, keyUse, now),
       workloads.authenticate,
-      passwordAuthenticator(passwords),
+      passwordAuthenticator(passwords, (userId) => hasSecondFactor(database, userId)),
       tokenAuthenticator(database, tokens, now),
       sessions.authenticate,
     ],
@@ -203,6 +202,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     access,
     sessions,
     passwords,
+    throttle,
     clock,
     log,
     origin,

@@ -4,7 +4,7 @@ export { assign, assignmentMigrations, setMember } from './assignments.ts';
 export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
 export { explainRoutes } from './explain-routes.ts';
 export type { Identity, RequestFacts } from './identity.ts';
-export { accountMigrations, createThrottle, localRoutes, throttleMigrations } from './local/index.ts';
+export { createThrottle, hasSecondFactor, localMigrations, localRoutes, type Throttle } from './local/index.ts';
 export {
   accessKeyRoutes,
   createKeyUse,

@@ -29,6 +29,7 @@ export const ERRORS = {
   range_unsatisfiable: { status: 416, oci: 'RANGE_INVALID' },
   precondition_failed: { status: 412, oci: 'DENIED' },
   unauthorized: { status: 401, oci: 'UNAUTHORIZED' },
+  second_factor_required: { status: 401, oci: 'UNAUTHORIZED' },
   denied: { status: 403, oci: 'DENIED' },
   not_found: { status: 404, oci: 'UNSUPPORTED' },
   method_not_allowed: { status: 405, oci: 'UNSUPPORTED' },

@@ -125,20 +125,25 @@ describe('wrong passwords of a stranger', () => {
 });
 
 it('codes of a second factor are guessed five times, from everywhere together but where the user has logged in', async () => {
+  let looked = 0;
   const code = async (client: string) => {
-    const attempt = throttle.code({ userId: ann.id, client });
-    try {
-      await attempt.admit();
-    } catch {
-      return 'wait';
-    }
-    await attempt.settle(false);
-    return 'wrong';
+    const look = async () => void looked++;
+    return await throttle.code({ userId: ann.id, client }, look).then(
+      () => 'wrong',
+      () => 'wait',
+    );
   };
   await right(HOME);
   let n = 0;
   expect(await until(/wait/, () => code(`198.51.100.${++n}`), 10)).toBe(5);
   expect(await until(/wait/, () => code(HOME), 10)).toBe(5);
+  // Nor more at once.
+  now += 3 * 60 * MINUTE;
+  looked = 0;
+  await Promise.all(Array.from({ length: 100 }, () => code(STRANGER)));
+  expect(looked).toBe(5);
+  now += MINUTE;
+  expect(await throttle.code({ userId: ann.id, client: STRANGER }, async () => 'right')).toBe('right');
 });
 
 it('an address counts as far as it tells customers apart', () => {

@@ -104,6 +104,8 @@ const SOURCE: Patience = { free: 30, mostMs: 15 * MINUTE_MS, forgivenMs: MINUTE_
 const CODE: Patience = { free: 5, mostMs: 15 * MINUTE_MS, forgivenMs: 10 * MINUTE_MS };
 const FORGOTTEN_MS = 2 * 60 * MINUTE_MS;
 const GUESSES_KEPT = 8;
+/** Codes of one user that may wait to be looked at. */
+const MAX_WAITING = 10;
 const SOURCES_KEPT = 20;
 const SOURCE_RENEWED_MS = 24 * 60 * MINUTE_MS;
 
@@ -125,8 +127,8 @@ export interface Attempt {
 export interface Throttle {
   /** A password for a name, whether or not there is such a user. */
   password(guess: { name: string; user: { id: number; generation: number } | undefined; password: string; client: string }): Attempt;
-  /** A code of a user's second factor. */
-  code(guess: { userId: number; client: string }): Attempt;
+  /** Looks at a code of a user's second factor, which is right where that gives something. One at a time, as looking costs nothing. */
+  code<T>(guess: { userId: number; client: string }, look: () => Promise<T | undefined>): Promise<T | undefined>;
 }
 
 interface Options {
@@ -145,6 +147,24 @@ export function createThrottle({ database, key, now }: Options): Throttle {
 
   async function isKnown(userId: number | undefined, source: string): Promise<boolean> {
     return userId !== undefined && (await database.first(sourceOfUser, { userId, source })) !== undefined;
+  }
+
+  const turns = new Map<number, { last: Promise<unknown>; waiting: number }>();
+
+  /** Runs work of one user behind what runs for that user already. */
+  async function inTurn<T>(userId: number, work: () => Promise<T>): Promise<T> {
+    const turn = turns.get(userId) ?? { last: Promise.resolve(), waiting: 0 };
+    if (turn.waiting >= MAX_WAITING)
+      throw new AppError('too_many_requests', 'too many logins at once', { headers: { 'Retry-After': '2' } });
+    turns.set(userId, turn);
+    turn.waiting++;
+    const mine = turn.last.then(work);
+    turn.last = mine.catch(() => undefined);
+    try {
+      return await mine;
+    } finally {
+      if (--turn.waiting === 0) turns.delete(userId);
+    }
   }
 
   function attempt(buckets: () => Promise<readonly Bucket[]>, guess: (() => string) | undefined, succeed: () => Promise<void>): Attempt {
@@ -208,13 +228,19 @@ export function createThrottle({ database, key, now }: Options): Throttle {
       });
     },
 
-    code({ userId, client }) {
+    async code({ userId, client }, look) {
       const source = sourceOf(client);
       const buckets = async () => {
         const where = (await isKnown(userId, source)) ? source : 'elsewhere';
         return [{ key: hash('code', userId, where), ...CODE }];
       };
-      return attempt(buckets, undefined, async () => undefined); // what is wrong now may be right in an hour
+      const one = attempt(buckets, undefined, async () => undefined); // what is wrong now may be right in an hour
+      return await inTurn(userId, async () => {
+        await one.admit();
+        const found = await look();
+        await one.settle(found !== undefined);
+        return found;
+      });
     },
   };
 }

@@ -42,7 +42,7 @@ beforeAll(async () => {
     rules: createRules(database),
     authenticators: [
       keyAuthenticator(database, use, () => now),
-      passwordAuthenticator(createPasswordChecker(database, unthrottled)),
+      passwordAuthenticator(createPasswordChecker(database, unthrottled), () => false),
       tokenAuthenticator(database, tokens, () => now),
     ],
     now: () => now,
