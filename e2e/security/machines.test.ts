@@ -1,11 +1,14 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { exportJWK, generateKeyPair, importPKCS8, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, basic, Client, must } from '../harness/client.ts';
 import { signed, tokenKey } from '../harness/jwt.ts';
 import { type People, populate } from '../harness/people.ts';
-import { ADMIN, startServer, type TestServer } from '../harness/server.ts';
+import { ADMIN, startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
+import { exec } from '../harness/tools.ts';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
@@ -358,8 +361,15 @@ describe('machines', () => {
     const { access_token: token } = (await form(grant)).json<{ access_token: string }>();
     expect((await manifest(bearer(token), 'demo/app')).status).toBe(200);
     expect((await manifest(new Client(server.url, basic(robot.login, assertion)), 'demo/app')).status).toBe(200);
+    // And by the example of the page.
+    const page = readFileSync(new URL('../../docs/reference/machine-identities.md', import.meta.url), 'utf8');
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'token.mjs'), /```js\n(.*?)```/s.exec(page)?.[1] ?? '');
+    writeFileSync(join(folder, 'key.json'), JSON.stringify(file), { mode: 0o600 });
+    const printed = await exec(process.execPath, [join(folder, 'token.mjs'), join(folder, 'key.json'), 'repository:demo/app:pull']);
+    expect((await manifest(bearer(printed.trim()), 'demo/app')).status).toBe(200);
     expect((await call(owner, 'DELETE', `${path}/${id}`)).status).toBe(204);
-    expect((await manifest(bearer(token), 'demo/app')).status).toBe(401);
+    for (const each of [token, printed.trim()]) expect((await manifest(bearer(each), 'demo/app')).status).toBe(401);
     expect((await form(grant)).status).toBe(401);
   });
 
