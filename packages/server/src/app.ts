@@ -62,6 +62,7 @@ import {
   toAppError,
 } from './platform/index.ts';
 import { createRegistry } from './registry/index.ts';
+import { webhookConsumer, webhookJob, webhookMigrations, webhookPruneJob } from './release/index.ts';
 
 /** Large transfer buffers of one process: 64 MiB at most. */
 const SLABS = 128;
@@ -103,6 +104,7 @@ export const migrations = [
   ...outboxMigrations,
   ...auditMigrations,
   ...forwardingMigrations,
+  ...webhookMigrations,
   ...idempotencyMigrations,
 ];
 
@@ -167,7 +169,9 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   });
   const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now });
   const sinkSeal = createSeal(secrets.derive('audit-sinks'));
-  const consumers: OutboxConsumer[] = [];
+  const webhookSeal = createSeal(secrets.derive('webhooks'));
+  const registryUrl = config.publicUrl === '' ? `http://${config.listen}` : config.publicUrl;
+  const consumers: OutboxConsumer[] = [webhookConsumer({ database, clock, registry: registryUrl })];
   const jobs = createJobRunner({
     database,
     clock,
@@ -183,6 +187,8 @@ export async function startApp(config: Config, { shared, leader, holder, collect
       }),
       ...catalogJobs({ database }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
+      webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
+      webhookPruneJob({ database, clock, logDays: config.webhookLogDays }),
       forwardingJob({ database, outbound, seal: sinkSeal, clock, log, onFailure: metrics.sinkFailure }),
     ],
     onOutcome: metrics.job,
@@ -210,6 +216,8 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     config,
     outbound,
     sinkSeal,
+    webhookSeal,
+    registry: registryUrl,
   });
   let draining = false;
   let running = 0;

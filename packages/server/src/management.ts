@@ -20,15 +20,20 @@ export interface ManagementParts {
   readonly outbound: Outbound;
   /** Seals the secrets of audit sinks. */
   readonly sinkSeal: Seal;
+  /** Seals the secrets of webhooks. */
+  readonly webhookSeal: Seal;
+  /** Address of this registry as clients know it. */
+  readonly registry: string;
   readonly config: Config;
 }
 
 /** All route tables of the management API. */
 export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const [access, catalog, evidence] = await Promise.all([
+  const [access, catalog, evidence, release] = await Promise.all([
     import('./access/index.ts'),
     import('./catalog/index.ts'),
     import('./evidence/index.ts'),
+    import('./release/index.ts'),
   ]);
   return [
     ...access.projectRoutes(parts),
@@ -47,6 +52,7 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
     ...access.trustRuleRoutes(parts),
     ...jobRoutes(parts),
     ...evidence.forwardingRoutes(parts),
+    ...release.webhookRoutes(parts),
   ];
 }
 

@@ -1,5 +1,5 @@
 import { createProject, findProject } from '../catalog/index.ts';
-import type { Session } from '../platform/index.ts';
+import { append, type Session } from '../platform/index.ts';
 import { assign } from './assignments.ts';
 import type { Identity } from './identity.ts';
 
@@ -10,6 +10,7 @@ import type { Identity } from './identity.ts';
 export async function ensureProject(tx: Session, name: string, identity: Identity, now: number): Promise<boolean> {
   const by = identity.actor.name;
   if (!(await createProject(tx, { name, public: false, by, now }))) return false;
+  await append(tx, { topic: 'project.create', repository: name, payload: { by } }, now);
   const project = await findProject(tx, name);
   if (!project) throw new Error('a project vanished in its own transaction');
   if (identity.subject) await assign(tx, { subject: identity.subject, role: 'admin', projectId: project.id, by, now });

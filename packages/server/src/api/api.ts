@@ -7,6 +7,7 @@ import type { Access, Identity } from '../access/index.ts';
 import {
   type Answer,
   AppError,
+  append,
   audit,
   type Changed,
   type Clock,
@@ -48,6 +49,12 @@ type Call = Omit<RestCall<undefined, undefined, undefined, Identity>, 'params' |
   readonly query: Record<string, unknown>;
   readonly body: unknown;
 };
+/** Changes that others may wait to hear of; each is announced under the name of its audit record. */
+const ANNOUNCED = new Set([
+  ...['project.create', 'project.update', 'project.delete'],
+  ...['member.create', 'member.update', 'member.delete', 'member.batch'],
+]);
+
 type AnyAnswer = Answer<undefined> & { readonly body?: unknown };
 type AnyChange = Changed<undefined> & { readonly body?: unknown; readonly replay?: unknown };
 
@@ -143,6 +150,10 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
       const { resource, before, after, actor = caller } = changed;
       const told = { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
       await audit(tx, { actor, origin: from, action: route.audit, resource, outcome: 'success', ...told }, parts.clock);
+      if (ANNOUNCED.has(route.audit)) {
+        const event = { topic: route.audit, repository: resource.project ?? '', payload: { by: actor.name, ...told } };
+        await append(tx, event, call.now);
+      }
       const { etag, headers, body } = changed;
       const shown = 'replay' in changed ? changed.replay : body;
       if (key) await saveReplay(tx, key, { status: statusOf(route, changed), body: shown, etag, headers }, call.now);

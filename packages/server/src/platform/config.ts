@@ -84,7 +84,12 @@ export const ConfigSchema = Type.Object({
     default: 0,
     description: 'how many of lower case, upper case, digits and other characters a password has at least',
   }),
-  passwordHistory: Type.Integer({ minimum: 0, maximum: 24, default: 0, description: 'how many former passwords a user may not take again' }),
+  passwordHistory: Type.Integer({
+    minimum: 0,
+    maximum: 24,
+    default: 0,
+    description: 'how many former passwords a user may not take again',
+  }),
   outboundAllow: Type.String({
     default: '',
     description:
@@ -98,6 +103,18 @@ export const ConfigSchema = Type.Object({
   outboundCaFile: Type.String({
     default: '',
     description: 'PEM file of authorities that outgoing calls trust besides the usual ones; empty for none',
+  }),
+  webhookFailureHours: Type.Integer({
+    minimum: 1,
+    maximum: 8760,
+    default: 72,
+    description: 'a webhook none of whose deliveries succeeded for so long is disabled',
+  }),
+  webhookLogDays: Type.Integer({
+    minimum: 1,
+    maximum: 365,
+    default: 14,
+    description: 'how long the deliveries of webhooks stay in their log',
   }),
   metricsPublic: Type.Boolean({
     default: false,

@@ -1,0 +1,5 @@
+export { webhookConsumer } from './webhooks/consumer.ts';
+export { webhookJob } from './webhooks/job.ts';
+export { pruneJob as webhookPruneJob } from './webhooks/prune.ts';
+export { webhookRoutes } from './webhooks/routes.ts';
+export { webhookMigrations } from './webhooks/schema.ts';
