@@ -245,17 +245,17 @@ select "manifest"."id", "manifest"."content_size" as "size" from "manifest" wher
 -- catalog.artifactWindowBySizeDown
 select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) order by "manifest"."content_size" desc, "manifest"."id" desc limit ? offset ?;
 -- catalog.artifactsByAge
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."id" asc, "manifest"."id" asc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."id" asc, "manifest"."id" asc limit ?;
 -- catalog.artifactsByAgeDown
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."id" desc, "manifest"."id" desc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."id" desc, "manifest"."id" desc limit ?;
 -- catalog.artifactsBySize
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."content_size" asc, "manifest"."id" asc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" asc, "manifest"."id" asc limit ?;
 -- catalog.artifactsBySizeDown
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
 select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
 -- catalog.clearUploadLeases
@@ -264,6 +264,13 @@ update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not 
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" >= ? and "lease" < ?;
 -- catalog.contentSize
 select "content_size" as "size" from "manifest" where "repository_id" = ? and "digest" = ?;
+-- catalog.countArtifacts
+select count(*) as "count" from (select "manifest"."id" from "manifest" where "manifest"."repository_id" = ? and ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) limit ?) as "some";
+-- catalog.countRepositories
+select count(*) as "count" from "repository" where "project_id" = ? and "deleted_at" is null;
+-- catalog.countTags
+select count(*) as "count" from "tag" where "repository_id" = ?;
 -- catalog.countUploads
 select count(*) as "open" from "upload_session";
 -- catalog.deleteBlob
@@ -322,6 +329,8 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "bytes" from "manifest_content" where "manifest_id" = ?;
 -- catalog.oldestManifests
 select "id" from "manifest" where "repository_id" = ? order by "id" limit ?;
+-- catalog.projectById
+select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "id" = ?;
 -- catalog.projectByName
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "name" = ?;
 -- catalog.pruneEndedUploads
@@ -594,3 +603,61 @@ insert into "outbox_consumer" ("name", "position", "seen_at") values (?, ?, ?) o
 select "position" from "outbox_consumer" order by "position" limit ?;
 -- outbox.touchConsumer
 insert into "outbox_consumer" ("name", "position", "seen_at") values (?, ?, ?) on conflict ("name") do update set "seen_at" = "excluded"."seen_at";
+-- webhooks.anyDue
+select "id" from "webhook_delivery" where "next_at" <= ? limit ?;
+-- webhooks.byId
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "id" = ?;
+-- webhooks.byIdIn
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "id" = ? and coalesce("project_id", 0) = ?;
+-- webhooks.deliveries
+select "id", "webhook_id" as "webhookId", "event_id" as "eventId", "repetition", "event", "format", "state", "attempts", "next_at" as "nextAt", "status", "duration_ms" as "durationMs", "error", "created_at" as "createdAt", "attempted_at" as "attemptedAt" from "webhook_delivery" where "webhook_id" = ? and "id" > ? and (? = ? or "state" = ?) and (? = ? or "event" = ?) order by "id" asc limit ?;
+-- webhooks.deliveriesDown
+select "id", "webhook_id" as "webhookId", "event_id" as "eventId", "repetition", "event", "format", "state", "attempts", "next_at" as "nextAt", "status", "duration_ms" as "durationMs", "error", "created_at" as "createdAt", "attempted_at" as "attemptedAt" from "webhook_delivery" where "webhook_id" = ? and "id" < ? and (? = ? or "state" = ?) and (? = ? or "event" = ?) order by "id" desc limit ?;
+-- webhooks.delivery
+select "id", "webhook_id" as "webhookId", "event_id" as "eventId", "repetition", "event", "format", "state", "attempts", "next_at" as "nextAt", "status", "duration_ms" as "durationMs", "error", "created_at" as "createdAt", "attempted_at" as "attemptedAt", "body" from "webhook_delivery" where "id" = ? and "webhook_id" = ?;
+-- webhooks.disable
+update "webhook" set "enabled" = ?, "disabled_reason" = ?, "version" = "version" + ? where "id" = ? and "enabled" = ?;
+-- webhooks.dueOfWebhook
+select "id", "webhook_id" as "webhookId", "event_id" as "eventId", "repetition", "event", "format", "state", "attempts", "next_at" as "nextAt", "status", "duration_ms" as "durationMs", "error", "created_at" as "createdAt", "attempted_at" as "attemptedAt", "body" from "webhook_delivery" where "webhook_id" = ? and "next_at" <= ? order by "next_at", "id" limit ?;
+-- webhooks.dueWebhooks
+select distinct "webhook_id" as "webhookId" from "webhook_delivery" where "next_at" <= ? order by "webhook_id" limit ?;
+-- webhooks.giveUpWaiting
+update "webhook_delivery" set "state" = ?, "next_at" = ?, "error" = ? where "webhook_id" = ? and "state" = ?;
+-- webhooks.hastenWaiting
+update "webhook_delivery" set "next_at" = ? where "webhook_id" = ? and "state" = ? and "next_at" > ?;
+-- webhooks.heardBy
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "enabled" = ? and ("project_id" is null or "project_id" = ?);
+-- webhooks.insert
+insert into "webhook" ("project_id", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- webhooks.insertDelivery
+insert into "webhook_delivery" ("webhook_id", "event_id", "repetition", "event", "format", "body", "state", "attempts", "next_at", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("webhook_id", "event_id", "repetition") do nothing returning "id";
+-- webhooks.lastRepetition
+select "repetition" from "webhook_delivery" where "webhook_id" = ? and "event_id" = ? order by "repetition" desc limit ?;
+-- webhooks.markFailure
+update "webhook" set "failing_since" = coalesce("failing_since", ?) where "id" = ? returning "failing_since" as "failingSince";
+-- webhooks.markSuccess
+update "webhook" set "failing_since" = ?, "last_success_at" = ? where "id" = ?;
+-- webhooks.nthNewest
+select "id" from "webhook_delivery" where "webhook_id" = ? order by "id" desc limit ? offset ?;
+-- webhooks.ofProject
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "project_id" = ? order by "name";
+-- webhooks.ofSystem
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "project_id" is null order by "name";
+-- webhooks.projectName
+select "name" from "project" where "id" = ?;
+-- webhooks.pruneBeyond
+delete from "webhook_delivery" where "id" in (select "old"."id" from "webhook_delivery" as "old" where "old"."webhook_id" = ? and "old"."id" <= ? and "old"."state" != ? limit ?);
+-- webhooks.pruneOlder
+delete from "webhook_delivery" where "id" in (select "old"."id" from "webhook_delivery" as "old" where "old"."created_at" < ? and "old"."state" != ? limit ?);
+-- webhooks.remove
+delete from "webhook" where "id" = ?;
+-- webhooks.repositoryCreated
+select "created_at" as "at" from "repository" where "name" = ?;
+-- webhooks.settleAttempt
+update "webhook_delivery" set "state" = ?, "attempts" = "attempts" + ?, "next_at" = ?, "status" = ?, "duration_ms" = ?, "error" = ?, "attempted_at" = ? where "id" = ? and "attempts" = ? and "state" = ?;
+-- webhooks.update
+update "webhook" set "name" = ?, "url" = ?, "format" = ?, "events" = ?, "repositories" = ?, "tags" = ?, "enabled" = ?, "failing_since" = ?, "disabled_reason" = ?, "version" = "version" + ? where "id" = ?;
+-- webhooks.updateSecrets
+update "webhook" set "secrets" = ?, "version" = "version" + ? where "id" = ?;
+-- webhooks.webhooksWithLog
+select "id" from "webhook" where "id" > ? order by "id" limit ?;

@@ -432,6 +432,49 @@ create table "audit_sink_parked" (
   constraint "audit_sink_parked_key" primary key ("sink_id", "seq")
 );
 
+-- 0001-webhooks
+create table "webhook" (
+  "id" integer primary key autoincrement,
+  "project_id" integer references "project" ("id") on delete cascade,
+  "name" text not null,
+  "url" text not null,
+  "format" text not null,
+  "events" text not null,
+  "repositories" text not null,
+  "tags" text not null,
+  "secrets" text not null,
+  "enabled" integer not null,
+  "failing_since" bigint,
+  "last_success_at" bigint,
+  "disabled_reason" text,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null
+);
+create index "webhook_project" on "webhook" ("project_id", "name");
+create table "webhook_delivery" (
+  "id" integer primary key autoincrement,
+  "webhook_id" integer not null references "webhook" ("id") on delete cascade,
+  "event_id" text not null,
+  "repetition" integer not null,
+  "event" text not null,
+  "format" text not null,
+  "body" text not null,
+  "state" text not null,
+  "attempts" integer not null,
+  "next_at" bigint,
+  "status" integer,
+  "duration_ms" integer,
+  "error" text,
+  "created_at" bigint not null,
+  "attempted_at" bigint,
+  constraint "webhook_delivery_event" unique ("webhook_id", "event_id", "repetition")
+);
+create index "webhook_delivery_log" on "webhook_delivery" ("webhook_id", "id");
+create index "webhook_delivery_due" on "webhook_delivery" ("webhook_id", "next_at", "id");
+create index "webhook_delivery_next" on "webhook_delivery" ("next_at", "webhook_id");
+create index "webhook_delivery_age" on "webhook_delivery" ("created_at");
+
 -- 0001-idempotency
 create table "idempotency" (
   "key" text primary key,
