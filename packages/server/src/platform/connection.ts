@@ -14,6 +14,10 @@ export interface ConnectTarget {
     /** PEM of certificate and key that prove who we are. */
     readonly certificate?: string | undefined;
     readonly key?: string | undefined;
+    /** PEM of the authorities that are trusted in place of the usual ones. */
+    readonly ca?: string | undefined;
+    /** What is said in the clear before TLS begins, as for STARTTLS. Rejects where the other side will not. */
+    readonly prepare?: (socket: Socket) => Promise<void>;
   };
   readonly signal?: AbortSignal;
   /** Until the connection stands, TLS included. Default 10 seconds. */
@@ -35,38 +39,67 @@ export async function openConnection(
   signal?.throwIfAborted();
   const late = AbortSignal.timeout(timeoutMs);
   const where = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const tooLate = new Promise<never>((_, reject) => {
-    late.addEventListener('abort', () => reject(new OutboundError('timeout', `${where} took too long to connect`)), { once: true });
+  const settled = new AbortController();
+  const ended = new Promise<never>((_, reject) => {
+    const options = { once: true, signal: settled.signal };
+    late.addEventListener('abort', () => reject(new OutboundError('timeout', `${where} took too long to connect`)), options);
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), options);
   });
-  tooLate.catch(() => undefined);
-  const found = await Promise.race([checkedAddresses(destinations, resolve, host), tooLate]);
+  ended.catch(() => undefined);
+  const found = await Promise.race([checkedAddresses(destinations, resolve, host), ended]);
   onStep?.(`${host} is ${found.map(({ address }) => address).join(', ')}`);
   // Only what was checked is connected to.
   const lookup = checkedLookup(destinations, () => Promise.resolve(found));
   const options = { host, port, lookup, noDelay: true, keepAlive: true, allowHalfOpen: true };
   const name = tls?.serverName ?? host;
-  const secure = { ...(isIP(name) === 0 ? { servername: name } : {}), ...(ca ? { ca } : {}), cert: tls?.certificate, key: tls?.key };
-  const socket: Socket = tls ? openSecure({ ...options, ...secure }) : netConnect(options);
-  if (tls) socket.once('connect', () => onStep?.(`connected to ${socket.remoteAddress}`));
-  const destroy = () => socket.destroy();
+  const authorities = tls?.ca === undefined ? ca : [tls.ca];
+  const named = { ...(isIP(name) === 0 ? { servername: name } : {}), ...(authorities ? { ca: authorities } : {}) };
+  const secure = { ...named, cert: tls?.certificate, key: tls?.key };
+  const made: Socket[] = [];
+  const destroy = () => made.forEach((socket) => void socket.destroy());
   signal?.addEventListener('abort', destroy, { once: true });
-  socket.once('close', () => signal?.removeEventListener('abort', destroy));
-  const opened = new Promise<void>((done, fail) => {
-    socket.once(tls ? 'secureConnect' : 'connect', done);
-    socket.once('error', (error: NodeJS.ErrnoException) => fail(translated(error, where)));
-    socket.once('close', () =>
-      fail(signal?.aborted ? (signal.reason as Error) : new OutboundError('unreachable', `${where} closed the connection`)),
-    );
-  });
-  try {
-    await Promise.race([opened, tooLate]);
-  } catch (error) {
+
+  async function follow(socket: Socket, event: 'connect' | 'secureConnect'): Promise<Socket> {
+    made.push(socket);
+    const opened = new Promise<void>((done, fail) => {
+      socket.once(event, done);
+      socket.once('error', (error: NodeJS.ErrnoException) => fail(translated(error, where)));
+      socket.once('close', () =>
+        fail(signal?.aborted ? (signal.reason as Error) : new OutboundError('unreachable', `${where} closed the connection`)),
+      );
+    });
     opened.catch(() => undefined);
-    socket.on('error', () => undefined).destroy();
-    throw error;
+    await Promise.race([opened, ended]);
+    return socket;
   }
-  onStep?.(tls ? `TLS stands and the certificate is for ${name}` : `connected to ${socket.remoteAddress}`);
-  return socket;
+
+  async function open(): Promise<Socket> {
+    if (!tls) return await follow(netConnect(options), 'connect');
+    const connected = (socket: Socket) => onStep?.(`connected to ${socket.remoteAddress}`);
+    if (!tls.prepare) {
+      const socket = openSecure({ ...options, ...secure });
+      socket.once('connect', () => connected(socket));
+      return await follow(socket, 'secureConnect');
+    }
+    const plain = await follow(netConnect(options), 'connect');
+    plain.on('error', () => undefined); // told by what stands above it
+    connected(plain);
+    await Promise.race([tls.prepare(plain), ended]);
+    return await follow(openSecure({ socket: plain, ...secure }), 'secureConnect');
+  }
+
+  try {
+    const socket = await open();
+    socket.once('close', () => signal?.removeEventListener('abort', destroy));
+    onStep?.(tls ? `TLS stands and the certificate is for ${name}` : `connected to ${socket.remoteAddress}`);
+    return socket;
+  } catch (error) {
+    signal?.removeEventListener('abort', destroy);
+    for (const socket of made) socket.on('error', () => undefined).destroy();
+    throw error;
+  } finally {
+    settled.abort();
+  }
 }
 
 /** A key or certificate that is none is found when it is used. */
