@@ -134,7 +134,7 @@ function routesAt(parts: RobotParts, { path: base, where, ofHome, ofRobot: ofOne
       permission: 'robot:read',
       params: ofHome,
       query: listQuery(['name'], {
-        name: Type.Optional(Type.String({ maxLength: 128, description: 'only those whose name contains this' })),
+        name: Type.Optional(Type.String({ maxLength: 128, description: 'only those whose login contains this' })),
         disabled: Type.Optional(Type.Boolean()),
       }),
       answer: listOf(RobotView),

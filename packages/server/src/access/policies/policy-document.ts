@@ -2,7 +2,7 @@ import Type, { type Static } from 'typebox';
 import { AppError, compileGlob, type Glob } from '../../platform/index.ts';
 import { CONDITION_LENGTH, loadConditions } from '../machines/conditions.ts';
 import { ALL_PERMISSIONS, type Permission } from '../permissions.ts';
-import type { Statement } from '../statements.ts';
+import type { Ask, Statement } from '../statements.ts';
 
 /** Facts that the condition of a policy is asked of. */
 const FACTS = ['action', 'client', 'identity', 'resource', 'time'] as const;
@@ -81,13 +81,18 @@ export async function checkPolicy(document: PolicyDocument): Promise<void> {
   }
 }
 
-function factsOf(
-  { permission, client, now, project, repository }: Parameters<NonNullable<Statement['condition']>>[0],
-  identity: Bound,
-  time: (now: number) => unknown,
-) {
+function factsOf({ permission, client, now, project, repository }: Ask, identity: Bound, time: (now: number) => unknown) {
   const resource = { ...(project === undefined ? {} : { project }), ...(repository === undefined ? {} : { repository }) };
-  return { action: permission, client, time: time(now), identity: { kind: identity.kind, name: identity.name }, resource };
+  return {
+    action: permission,
+    client,
+    identity: { kind: identity.kind, name: identity.name },
+    resource,
+    // Made where a condition looks at it only.
+    get time() {
+      return time(now);
+    },
+  };
 }
 
 function requireKnown(action: string): void {
