@@ -97,6 +97,19 @@ describe('connections', () => {
     expect(await failureOf(to.connect({ host: 'a.test', port }))).toBe('unreachable');
   });
 
+  it('end when told to while a name is looked up', async () => {
+    const ending = new AbortController();
+    const endless = createOutbound({
+      outboundAllow: '',
+      outboundProxy: '',
+      outboundCaFile: '',
+      resolve: () => new Promise(() => undefined),
+    });
+    const call = endless.connect({ host: 'a.test', port: 1, signal: ending.signal });
+    ending.abort(new Error('told to'));
+    await expect(call).rejects.toThrow('told to');
+  });
+
   it('do not wait for ever', async () => {
     const { port } = await listen(createServer());
     const silent = outbound({ 'a.test': ['127.0.0.1'] }).connect({ host: 'a.test', port, tls: {}, timeoutMs: 50 });

@@ -42,8 +42,13 @@ export async function freePort(): Promise<number> {
 export async function fluentdReceiver(
   security?: FluentServerSecurityOptions,
   port = 0,
+  tls?: TlsOptions,
 ): Promise<Listening & { readonly entries: { readonly tag: string; readonly time: number; readonly record: { readonly seq: number } }[] }> {
-  const server = new FluentServer({ ...(security ? { security } : {}), listenOptions: { port, host: '127.0.0.1' } });
+  const server = new FluentServer({
+    ...(security ? { security } : {}),
+    ...(tls ? { tlsOptions: tls } : {}),
+    listenOptions: { port, host: '127.0.0.1' },
+  });
   const entries: { tag: string; time: number; record: { seq: number } }[] = [];
   server.on('entry', (tag: string, time: EventTime, record: { seq: number }) => entries.push({ tag, time: time.epoch, record }));
   await server.listen();
