@@ -27,7 +27,7 @@ async function loggedIn(name: string, password = people.password(name)): Promise
 
 /** All of an answer but what differs each time. */
 function shape({ status, headers, bytes }: Answer): string {
-  const kept = [...headers].filter(([key]) => key !== 'date' && key !== 'x-request-id');
+  const kept = [...headers].filter(([key]) => key !== 'date' && key !== 'x-request-id' && key !== 'retry-after');
   return JSON.stringify([status, kept, bytes.toString().replace(/"requestId":"[^"]*"/, '')]);
 }
 
@@ -369,10 +369,8 @@ describe('guessing', () => {
       looked.push(answer.status);
     }
     expect(looked.length).toBeLessThanOrEqual(31);
-    for (const way of ways) {
-      expect(await status(way, 'user-11', from)).toBe(429);
-      expect(await status(way, 'user-10', from)).toBe(200);
-    }
+    for (const way of ways) expect(await status(way, 'user-11', from)).toBe(429);
+    for (const way of ways) expect(await status(way, 'user-10', from)).toBe(200);
   });
 
   test('A7 an address that the client makes up counts for nothing', async () => {

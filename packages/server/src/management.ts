@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
-import type { Access, PasswordChecker, Sessions } from './access/index.ts';
+import type { Access, PasswordChecker, Sessions, Throttle } from './access/index.ts';
 import type { Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
 import { jobRoutes } from './platform/index.ts';
 
@@ -13,6 +13,7 @@ export interface ManagementParts {
   readonly access: Access;
   readonly sessions: Sessions;
   readonly passwords: PasswordChecker;
+  readonly throttle: Throttle;
   readonly clock: Clock;
   readonly log: Log;
   readonly origin: RequestOrigin;

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import ipaddr from 'ipaddr.js';
 import { AppError, type Database, type Migration, queriesOf } from '../../platform/index.ts';
+import { hasSecondFactor } from './second-factor.ts';
 
 interface ThrottleTables {
   /** What was guessed wrong of late. */
@@ -86,7 +87,7 @@ const deleteSources = query<{ userId: number }>()('deleteLoginSources', (db, p) 
 
 /** How wrong guesses of one kind are taken. */
 interface Patience {
-  /** So many cost nothing; after each further one the wait doubles, from a second up to `most`. */
+  /** So many cost nothing; after each further one the wait doubles, from five seconds up to the most. */
   readonly free: number;
   readonly mostMs: number;
   /** One is forgiven each time so long has passed. */
@@ -102,6 +103,7 @@ const AT_HOME: Patience = { free: 100, mostMs: 10_000, forgivenMs: 36_000 };
 const SOURCE: Patience = { free: 30, mostMs: 15 * MINUTE_MS, forgivenMs: MINUTE_MS };
 /** Of one account's second factor: whoever guesses these has the password. */
 const CODE: Patience = { free: 5, mostMs: 15 * MINUTE_MS, forgivenMs: 10 * MINUTE_MS };
+const FIRST_WAIT_MS = 5000;
 const FORGOTTEN_MS = 2 * 60 * MINUTE_MS;
 const GUESSES_KEPT = 8;
 /** Codes of one user that may wait to be looked at. */
@@ -147,6 +149,19 @@ export function createThrottle({ database, key, now }: Options): Throttle {
 
   async function isKnown(userId: number | undefined, source: string): Promise<boolean> {
     return userId !== undefined && (await database.first(sourceOfUser, { userId, source })) !== undefined;
+  }
+
+  /** Notes that a user has logged in from an address. */
+  async function settleIn(userId: number, source: string): Promise<void> {
+    const last = await database.first(sourceOfUser, { userId, source });
+    if (last && last.lastAt > now() - SOURCE_RENEWED_MS) return;
+    await database.write(
+      async (tx) => {
+        await tx.run(upsertSource, { userId, source, now: now() });
+        await tx.run(trimSources, { userId, kept: SOURCES_KEPT });
+      },
+      { durable: false },
+    );
   }
 
   const turns = new Map<number, { last: Promise<unknown>; waiting: number }>();
@@ -214,17 +229,9 @@ export function createThrottle({ database, key, now }: Options): Throttle {
             ];
       // Bound to the account: what is wrong for one may be right for another.
       const guess = () => hash('guess', account, user?.generation ?? 0, password);
+      // With a second factor the password is half of a login only: whoever knows that is not at home yet.
       return attempt(buckets, guess, async () => {
-        if (user === undefined) return;
-        const last = await database.first(sourceOfUser, { userId: user.id, source });
-        if (last && last.lastAt > now() - SOURCE_RENEWED_MS) return;
-        await database.write(
-          async (tx) => {
-            await tx.run(upsertSource, { userId: user.id, source, now: now() });
-            await tx.run(trimSources, { userId: user.id, kept: SOURCES_KEPT });
-          },
-          { durable: false },
-        );
+        if (user && !(await hasSecondFactor(database, user.id))) await settleIn(user.id, source);
       });
     },
 
@@ -234,7 +241,7 @@ export function createThrottle({ database, key, now }: Options): Throttle {
         const where = (await isKnown(userId, source)) ? source : 'elsewhere';
         return [{ key: hash('code', userId, where), ...CODE }];
       };
-      const one = attempt(buckets, undefined, async () => undefined); // what is wrong now may be right in an hour
+      const one = attempt(buckets, undefined, () => settleIn(userId, source)); // what is wrong now may be right in an hour
       return await inTurn(userId, async () => {
         await one.admit();
         const found = await look();
@@ -252,7 +259,7 @@ export async function dropLoginSources(tx: Pick<Database, 'run'>, userId: number
 
 /** How long to wait after a wrong guess that made a level. */
 function waitAfter(level: number, { free, mostMs }: Patience): number {
-  return level < free ? 0 : Math.min(mostMs, 1000 * 2 ** Math.floor(level - free));
+  return level < free ? 0 : Math.min(mostMs, FIRST_WAIT_MS * 2 ** Math.floor(level - free));
 }
 
 /** An address as far as it tells somebody from others: of IPv6 the network, as a customer has 2^64 addresses. */
