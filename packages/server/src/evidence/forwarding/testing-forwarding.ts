@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
 import { afterEach, beforeEach } from 'vitest';
-import { sqliteData, type TestData } from '../../platform/database/testing.ts';
 import {
   type AuditEntry,
   audit,
@@ -12,6 +11,7 @@ import {
   type Database,
   type JobRunner,
   jobMigrations,
+  type Migration,
 } from '../../platform/index.ts';
 import { forwardingJob } from './delivery.ts';
 import { forwardingMigrations } from './schema.ts';
@@ -39,18 +39,30 @@ export function linesOf(requests: readonly Pick<HttpRequest, 'body'>[]): number[
   return lines.map((line) => (JSON.parse(line) as { seq: number }).seq);
 }
 
+/** One set of data, and connections to it. */
+interface Store {
+  open(): Promise<Database>;
+  remove(): Promise<void>;
+}
+type MakeStore = (migrations: readonly Migration[]) => Store;
+
 /** Audit records, sinks and processes that forward, of each test alone, at a time that the test decides. */
 class Forwarding {
   readonly #seal = createSeal(randomBytes(32));
-  #store: TestData | undefined;
+  #store: Store | undefined;
   #database: Database | undefined;
   #runners: JobRunner[] = [];
   #closing: { close(): Promise<unknown> }[] = [];
+  readonly #makeStore: MakeStore;
   now = 0;
   /** Kinds of the sinks of which a delivery failed. */
   failures: string[] = [];
   /** How runs of the job ended. */
   outcomes: string[] = [];
+
+  constructor(makeStore: MakeStore) {
+    this.#makeStore = makeStore;
+  }
 
   get database(): Database {
     if (!this.#database) throw new Error('not begun');
@@ -58,7 +70,7 @@ class Forwarding {
   }
 
   async begin(): Promise<void> {
-    this.#store = sqliteData([...jobMigrations, ...auditMigrations, ...forwardingMigrations]);
+    this.#store = this.#makeStore([...jobMigrations, ...auditMigrations, ...forwardingMigrations]);
     this.#database = await this.openDatabase();
     this.now = Date.UTC(2026, 0, 31, 23, 59, 59);
     this.#runners = [];
@@ -122,8 +134,8 @@ class Forwarding {
 }
 
 /** Begins anew for each test of a suite. */
-export function useForwarding(): Forwarding {
-  const forwarding = new Forwarding();
+export function useForwarding(makeStore: MakeStore): Forwarding {
+  const forwarding = new Forwarding(makeStore);
   beforeEach(() => forwarding.begin());
   afterEach(() => forwarding.end());
   return forwarding;
