@@ -1,4 +1,4 @@
-import { findProject, type Project } from '../../catalog/index.ts';
+import { findProject } from '../../catalog/index.ts';
 import { type Clock, compileGlob, type Database, type Glob, type OutboxConsumer, queriesOf } from '../../platform/index.ts';
 import { addDelivery } from './deliveries.ts';
 import { type HookEvent, hookEventOf } from './events.ts';
@@ -29,7 +29,7 @@ export function webhookConsumer({ database, clock, registry }: ConsumerParts): O
     async handle(announced) {
       const event = hookEventOf(announced);
       if (event === undefined) return;
-      const project = await projectThen(database, event);
+      const project = await findProject(database, event.project);
       const webhooks = (await listeners(database, project?.id ?? null)).filter((webhook) => wants(webhook, event));
       if (webhooks.length === 0) return;
       const created = event.repository === undefined ? undefined : await database.first(repositoryCreated, { name: event.repository });
@@ -48,15 +48,12 @@ export function webhookConsumer({ database, clock, registry }: ConsumerParts): O
   };
 }
 
-/** The project of an event, unless the name has passed to another since. */
-async function projectThen(database: Database, { project, at }: HookEvent): Promise<Project | undefined> {
-  const found = await findProject(database, project);
-  return found !== undefined && found.createdAt <= at ? found : undefined;
-}
-
-/** Whether a webhook is to hear of an event. A pattern is met only by an event that has what it asks for. */
-export function wants({ events, repositories, tags }: Pick<Webhook, 'events' | 'repositories' | 'tags'>, event: HookEvent): boolean {
-  if (!events.includes(event.name)) return false;
+/**
+ * Whether a webhook is to hear of an event: of none before it was made, as the name of its project may have been another's. A
+ * pattern is met only by an event that has what it asks for.
+ */
+function wants({ events, repositories, tags, listensFrom }: Webhook, event: HookEvent): boolean {
+  if (event.at < listensFrom || !events.includes(event.name)) return false;
   if (repositories !== '' && (event.repository === undefined || !globOf(repositories)(event.repository))) return false;
   if (tags === '') return true;
   const given = event.tag === undefined ? (event.tags ?? []) : [event.tag];

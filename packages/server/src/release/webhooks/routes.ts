@@ -167,7 +167,7 @@ function routesAt(parts: WebhookRouteParts, { path, where, seen, managed, ofPlac
         await checkSettings(tx, before.projectId, settings, before);
         const known = openSecrets(seal, before);
         const secrets = changedSecrets(known, given, leadsElsewhere(settings.url, before.url));
-        await changeWebhook(tx, before.id, settings);
+        await changeWebhook(tx, before, settings, now);
         await setSecrets(tx, before.id, sealSecrets(seal, before.id, secrets), false);
         if (settings.enabled) await hasten(tx, before.id, now);
         else await giveUp(tx, before.id, 'the webhook was disabled');

@@ -19,6 +19,8 @@ export interface WebhookTables {
     /** Sealed JSON. */
     secrets: string;
     enabled: number;
+    /** When it was last made or enabled: it hears of nothing that happened before. */
+    listens_from: number;
     /** When the first of the failures was that no success has followed. */
     failing_since: number | null;
     last_success_at: number | null;
@@ -68,6 +70,7 @@ export const webhookMigrations: readonly Migration[] = [
         .addColumn('tags', 'text', (c) => c.notNull())
         .addColumn('secrets', 'text', (c) => c.notNull())
         .addColumn('enabled', 'integer', (c) => c.notNull())
+        .addColumn('listens_from', 'bigint', (c) => c.notNull())
         .addColumn('failing_since', 'bigint')
         .addColumn('last_success_at', 'bigint')
         .addColumn('disabled_reason', 'text')

@@ -1,7 +1,6 @@
-import { type Clock, type Outbound, OutboundError } from '../../platform/index.ts';
+import { type Clock, type Outbound, OutboundError, SIGNATURE_HEADER, signatureOf } from '../../platform/index.ts';
 import { CONTENT_TYPES } from './payloads.ts';
 import { liveSecrets, type WebhookSecrets } from './secrets.ts';
-import { SIGNATURE_HEADER, signatureOf } from './signature.ts';
 import type { WebhookFormat } from './words.ts';
 
 export interface SendParts {

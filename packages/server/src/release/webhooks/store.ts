@@ -15,6 +15,7 @@ const COLUMNS = [
   'tags',
   'secrets',
   'enabled',
+  'listens_from as listensFrom',
   'failing_since as failingSince',
   'last_success_at as lastSuccessAt',
   'disabled_reason as disabledReason',
@@ -37,6 +38,7 @@ export interface Webhook {
   /** Sealed. */
   readonly secrets: string;
   readonly enabled: boolean;
+  readonly listensFrom: number;
   readonly failingSince: number | null;
   readonly lastSuccessAt: number | null;
   readonly disabledReason: string | null;
@@ -73,30 +75,30 @@ const insertWebhook = query<SettingsColumns & { projectId: number | null; now: n
       tags: p('tags'),
       secrets: '',
       enabled: p('enabled'),
+      listens_from: p('now'),
       created_at: p('now'),
       created_by: p('by'),
       version: 1,
     })
     .returning('id'),
 );
-const updateWebhook = query<SettingsColumns & { id: number; failingSince: number | null; disabledReason: string | null }>()(
-  'update',
-  (db, p) =>
-    db
-      .updateTable('webhook')
-      .set((eb) => ({
-        name: p('name'),
-        url: p('url'),
-        format: p('format'),
-        events: p('events'),
-        repositories: p('repositories'),
-        tags: p('tags'),
-        enabled: p('enabled'),
-        failing_since: p('failingSince'),
-        disabled_reason: p('disabledReason'),
-        version: eb('version', '+', 1),
-      }))
-      .where('id', '=', p('id')),
+const updateWebhook = query<SettingsColumns & { id: number; listensFrom: number }>()('update', (db, p) =>
+  db
+    .updateTable('webhook')
+    .set((eb) => ({
+      name: p('name'),
+      url: p('url'),
+      format: p('format'),
+      events: p('events'),
+      repositories: p('repositories'),
+      tags: p('tags'),
+      enabled: p('enabled'),
+      listens_from: p('listensFrom'),
+      failing_since: null,
+      disabled_reason: null,
+      version: eb('version', '+', 1),
+    }))
+    .where('id', '=', p('id')),
 );
 const updateSecrets = query<{ id: number; secrets: string; step: number }>()('updateSecrets', (db, p) =>
   db
@@ -189,9 +191,10 @@ export async function addWebhook(
   return row.id;
 }
 
-/** Changes what somebody set. What failed before is forgotten, as it may go well now. */
-export async function changeWebhook(tx: Session, id: number, settings: WebhookSettings): Promise<void> {
-  await tx.run(updateWebhook, { ...columnsOf(settings), id, failingSince: null, disabledReason: null });
+/** Changes what somebody set. What failed before is forgotten, as it may go well now; of what happened while it was off it hears nothing. */
+export async function changeWebhook(tx: Session, before: Webhook, settings: WebhookSettings, now: number): Promise<void> {
+  const listensFrom = settings.enabled && !before.enabled ? now : before.listensFrom;
+  await tx.run(updateWebhook, { ...columnsOf(settings), id: before.id, listensFrom });
 }
 
 /** Sets the sealed secrets; of a change of their own the version tells. */
