@@ -152,10 +152,17 @@ async function seed(): Promise<void> {
   expect(status).toBeLessThan(300);
   await made('/projects/own/members', { kind: 'group', name: 'team', role: 'developer' });
   await made('/roles', { name: 'tagger', permissions: ['tag:create'] });
+  const statements = [{ effect: 'allow', actions: ['tag:create'], resources: ['project:open'] }];
+  await made('/policies', { name: 'tagging', document: { statements } });
 
+  await made('/webhooks', { name: 'ci', url: 'https://ci.example.com/' });
   for (const project of ['own', 'foreign', 'open']) {
+    await made(`/projects/${project}/webhooks`, { name: 'ci', url: 'https://ci.example.com/' });
     const robot = await made(`/projects/${project}/robots`, { name: 'ci', rights: [{ role: 'developer', project }] });
     if (project === 'own') credentials.set('robot', basic(String(robot.login), String(robot.secret)));
+    await made(`/projects/${project}/robots/${robot.id}/keys`, {});
+    const trust = { name: 'ci', issuer: 'https://ci.example.com', audience: 'registry', condition: 'claims.sub == "ci"' };
+    await made(`/projects/${project}/robots/${robot.id}/trust-rules`, trust);
   }
   const limits = [{ project: 'own', permissions: ['project:read', 'repository:list', 'repository:pull', 'artifact:read', 'tag:list'] }];
   const key = await made('/access-keys', { name: 'limited', limits }, 'admin');

@@ -13,6 +13,7 @@ import {
   sortOf,
 } from '../../platform/index.ts';
 import type { Identity } from '../identity.ts';
+import { requireOwner } from '../local/login-routes.ts';
 import { findUser } from '../users.ts';
 import { type AccessKey, changeKey, createKey, keyEtag, type Owner, pageOfKeys, requireKey, revokeKey, rotateKey } from './access-keys.ts';
 import { checkLimits, Limits } from './limits.ts';
@@ -67,19 +68,10 @@ function ownerOf({ subject }: Identity): Owner {
   return { kind: subject.kind, id: subject.id };
 }
 
-/**
- * Keys are made and widened by people who log in: a key that is stolen must not make others that outlive it, and one that is
- * narrowed must not make a wider one.
- */
-function requireLogin({ actor, limits, subject }: Identity): void {
-  const isLogin = limits === undefined && subject?.kind === 'user' && actor.credential?.kind !== 'access-key';
-  if (!isLogin) throw new AppError('denied', 'access keys are made and changed by users that log in, not with a key');
-}
-
-/** A key may do this to itself, and to no other. */
-function requireLoginOrSelf(caller: Identity, keyId: number): void {
+/** A key may do this to itself, and to no other: one that is stolen must not make others that outlive it, nor a narrow one a wider. */
+function requireOwnerOrSelf(caller: Identity, keyId: number): void {
   if (caller.actor.credential?.kind === 'access-key' && caller.actor.credential.id?.startsWith(`key:${keyId}.`)) return;
-  requireLogin(caller);
+  requireOwner(caller);
 }
 
 const resourceOf = ({ name }: AccessKey) => ({ type: 'access-key', name });
@@ -137,7 +129,7 @@ export function accessKeyRoutes({ database }: { readonly database: Session }): R
       answer: KeyWithSecret,
       status: 201,
       async change(tx, { body: { name, limits, expiresAt }, caller, now }) {
-        requireLogin(caller);
+        requireOwner(caller);
         checkLimits(limits ?? []);
         const made = await createKey(tx, { owner: ownerOf(caller), name, limits, expiresAt: readExpiry(expiresAt, now), now });
         const view = viewOf(made.key);
@@ -159,7 +151,7 @@ export function accessKeyRoutes({ database }: { readonly database: Session }): R
         const { params, body, caller, now } = call;
         const owner = ownerOf(caller);
         const key = await requireKey(tx, owner, params.key);
-        requireLogin(caller);
+        requireOwner(caller);
         requireMatch(call, keyEtag(key));
         checkLimits(body.limits ?? []);
         const limits = body.limits === undefined ? key.limits : body.limits;
@@ -183,7 +175,7 @@ export function accessKeyRoutes({ database }: { readonly database: Session }): R
         const { params, body, caller, now } = call;
         const owner = ownerOf(caller);
         const key = await requireKey(tx, owner, params.key);
-        requireLoginOrSelf(caller, key.id);
+        requireOwnerOrSelf(caller, key.id);
         requireMatch(call, keyEtag(key));
         const endsAt = body.oldEndsAt === undefined ? now : readFuture(body.oldEndsAt, now);
         const rotated = await rotateKey(tx, owner, key, { endsAt, now });
@@ -203,7 +195,7 @@ export function accessKeyRoutes({ database }: { readonly database: Session }): R
       async change(tx, call) {
         const { params, caller } = call;
         const key = await requireKey(tx, ownerOf(caller), params.key);
-        requireLoginOrSelf(caller, key.id);
+        requireOwnerOrSelf(caller, key.id);
         requireMatch(call, keyEtag(key));
         await revokeKey(tx, key.id);
         return { resource: resourceOf(key), before: viewOf(key) };
@@ -219,7 +211,7 @@ export function accessKeyRoutes({ database }: { readonly database: Session }): R
       body: Ids,
       answer: Deleted,
       async change(tx, { body, caller }) {
-        requireLogin(caller);
+        requireOwner(caller);
         const before: Static<typeof KeyView>[] = [];
         for (const id of body.ids) {
           before.push(viewOf(await requireKey(tx, ownerOf(caller), id)));

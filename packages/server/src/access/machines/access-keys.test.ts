@@ -13,6 +13,7 @@ import { createPasswordChecker } from '../passwords.ts';
 import { ALL_PERMISSIONS, PERMISSIONS, type Permission } from '../permissions.ts';
 import { createRules } from '../rules.ts';
 import { accessMigrations } from '../schema.ts';
+import { findSubject } from '../subjects.ts';
 import { createTokenIssuer, type TokenIssuer } from '../tokens.ts';
 import { createUser, setDisabled } from '../users.ts';
 import { type AccessKey, changeKey, createKey, type Owner, pageOfKeys, requireKey, revokeKey, rotateKey } from './access-keys.ts';
@@ -119,6 +120,24 @@ describe('an access key', () => {
       expect([await works(`Bearer ${secret}`), await works(token)]).toEqual([true, true]);
       await end(owner, name, key);
       expect([await works(`Bearer ${secret}`), await works(basic(name, secret)), await works(token)]).toEqual([false, false, false]);
+    }
+  });
+
+  it('gives tokens that are as narrow as it is, and for its owner only', async () => {
+    const { owner } = await newUser();
+    await database.write((tx) =>
+      assign(tx, { subject: owner, permissions: ['repository:pull', 'repository:push'], projectId, by: 'test', now }),
+    );
+    const { key, secret } = await newKey(owner, { limits: [{ permissions: ['repository:pull'] }] });
+    const identity = await identify(await tokenFor(`Bearer ${secret}`));
+    const may = (permission: Permission) => access.holds(identity, permission, { project: 'demo', repository: 'demo/app' });
+    expect([await may('repository:pull'), await may('repository:push')]).toEqual([true, false]);
+    const credential = `key:${key.id}.1`;
+    expect(await findSubject(database, { ...owner, generation: 1, credential }, now)).toBeDefined();
+    const other = (await newUser()).owner;
+    expect(await findSubject(database, { ...other, generation: 1, credential }, now)).toBeUndefined();
+    for (const unknown of ['', 'key', `key:${key.id}`, `key:${key.id}.2`, `other:${key.id}.1`]) {
+      expect(await findSubject(database, { ...owner, generation: 1, credential: unknown }, now)).toBeUndefined();
     }
   });
 
