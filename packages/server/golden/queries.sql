@@ -245,17 +245,17 @@ select "manifest"."id", "manifest"."content_size" as "size" from "manifest" wher
 -- catalog.artifactWindowBySizeDown
 select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) order by "manifest"."content_size" desc, "manifest"."id" desc limit ? offset ?;
 -- catalog.artifactsByAge
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."id" asc, "manifest"."id" asc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."id" asc, "manifest"."id" asc limit ?;
 -- catalog.artifactsByAgeDown
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."id" desc, "manifest"."id" desc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."id" desc, "manifest"."id" desc limit ?;
 -- catalog.artifactsBySize
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."content_size" asc, "manifest"."id" asc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" asc, "manifest"."id" asc limit ?;
 -- catalog.artifactsBySizeDown
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or (manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
-  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
 select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
 -- catalog.clearUploadLeases
@@ -264,6 +264,11 @@ update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not 
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" >= ? and "lease" < ?;
 -- catalog.contentSize
 select "content_size" as "size" from "manifest" where "repository_id" = ? and "digest" = ?;
+-- catalog.countArtifacts
+select count(*) as "count" from (select "manifest"."id" from "manifest" where "manifest"."repository_id" = ? and ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+  and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) limit ?) as "some";
+-- catalog.countRepositories
+select count(*) as "count" from "repository" where "project_id" = ? and "deleted_at" is null;
 -- catalog.countUploads
 select count(*) as "open" from "upload_session";
 -- catalog.deleteBlob
@@ -322,6 +327,8 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "bytes" from "manifest_content" where "manifest_id" = ?;
 -- catalog.oldestManifests
 select "id" from "manifest" where "repository_id" = ? order by "id" limit ?;
+-- catalog.projectById
+select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "id" = ?;
 -- catalog.projectByName
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "name" = ?;
 -- catalog.pruneEndedUploads
@@ -414,6 +421,34 @@ update "repository" set "description" = ?, "version" = "version" + ? where "id" 
 update "project" set "public" = ?, "version" = "version" + ? where "name" = ?;
 -- catalog.upsertTag
 insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by") values (?, ?, ?, ?, ?) on conflict ("repository_id", "name") do update set "digest" = "excluded"."digest", "updated_at" = "excluded"."updated_at", "updated_by" = "excluded"."updated_by";
+-- evidence.checkpointsAfter
+select "seq", "at", "body", "signature" from "audit_checkpoint" where "seq" > ? order by "seq" limit ?;
+-- evidence.dropRecords
+delete from "audit_record" where "seq" <= ?;
+-- evidence.firstRecord
+select "seq" from "audit_record" order by "seq" limit ?;
+-- evidence.firstSince
+select "seq" from "audit_record" where "at" >= ? order by "at", "seq" limit ?;
+-- evidence.head
+select "seq", "hash" from "audit_head" where "id" = ?;
+-- evidence.insertCheckpoint
+insert into "audit_checkpoint" ("seq", "at", "body", "signature") values (?, ?, ?, ?) on conflict ("seq") do nothing;
+-- evidence.newestCheckpoint
+select "seq", "at", "body", "signature" from "audit_checkpoint" order by "seq" desc limit ?;
+-- evidence.newestCheckpointBefore
+select "seq", "at", "body", "signature" from "audit_checkpoint" where "at" < ? and "seq" <= ? order by "seq" desc limit ?;
+-- evidence.recordBySeq
+select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" = ?;
+-- evidence.recordsByNumber
+select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" < ? and "seq" >= ? and (? = ? or "project" = ?) and (? = ? or "actor" = ?) and (? = ? or "action" = ?) and (? = ? or "repository" = ?) and (? = ? or "outcome" = ?) order by "seq" desc limit ?;
+-- evidence.recordsByaction
+select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" < ? and "seq" >= ? and (? = ? or "project" = ?) and (? = ? or "actor" = ?) and (? = ? or "repository" = ?) and (? = ? or "outcome" = ?) and "action" = ? order by "seq" desc limit ?;
+-- evidence.recordsByactor
+select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" < ? and "seq" >= ? and (? = ? or "project" = ?) and (? = ? or "action" = ?) and (? = ? or "repository" = ?) and (? = ? or "outcome" = ?) and "actor" = ? order by "seq" desc limit ?;
+-- evidence.recordsByproject
+select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" < ? and "seq" >= ? and (? = ? or "actor" = ?) and (? = ? or "action" = ?) and (? = ? or "repository" = ?) and (? = ? or "outcome" = ?) and "project" = ? order by "seq" desc limit ?;
+-- evidence.recordsFrom
+select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" >= ? and "seq" <= ? order by "seq" limit ?;
 -- forwarding.advance
 update "audit_sink" set "position" = ?, "attempts" = ?, "next_at" = ?, "last_success_at" = ?, "parked_run" = ?, "missed" = "missed" + ? where "id" = ? and "version" = ?;
 -- forwarding.changeSink
@@ -594,12 +629,74 @@ insert into "outbox_consumer" ("name", "position", "seen_at") values (?, ?, ?) o
 select "position" from "outbox_consumer" order by "position" limit ?;
 -- outbox.touchConsumer
 insert into "outbox_consumer" ("name", "position", "seen_at") values (?, ?, ?) on conflict ("name") do update set "seen_at" = "excluded"."seen_at";
+-- providers.assignmentByProvider
+select "id" from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "created_by" = ?;
+-- providers.deleteAssignmentByProvider
+delete from "role_assignment" where "subject_kind" = ? and "subject_id" = ? and "created_by" = ?;
+-- providers.deleteEndedHints
+delete from "oidc_hint" where "session_id" not in (select "session"."id" from "session");
+-- providers.deleteEndedOidcLogins
+delete from "oidc_login" where "expires_at" <= ?;
+-- providers.deleteLink
+delete from "identity_link" where "provider_id" = ? and "subject" = ?;
+-- providers.deleteLinksOfUser
+delete from "identity_link" where "user_id" = ?;
+-- providers.deleteProvider
+delete from "identity_provider" where "id" = ?;
+-- providers.deleteProviderAssignments
+delete from "role_assignment" where "created_by" = ?;
+-- providers.deleteProviderHints
+delete from "oidc_hint" where "provider_id" = ?;
+-- providers.deleteProviderLinks
+delete from "identity_link" where "provider_id" = ?;
+-- providers.deleteProviderMemberships
+delete from "group_member" where "source" = ?;
+-- providers.deleteSourcedMember
+delete from "group_member" where "user_id" = ? and "source" = ? and "group_id" in (select "user_group"."id" from "user_group" where "user_group"."name" = ?);
+-- providers.endProviderSessions
+delete from "session" where "provider" = ?;
+-- providers.groupsBySource
+select "user_group"."name" from "group_member" inner join "user_group" on "user_group"."id" = "group_member"."group_id" where "group_member"."user_id" = ? and "group_member"."source" = ? order by "user_group"."name";
+-- providers.hint
+select "hint" from "oidc_hint" where "session_id" = ? and "provider_id" = ?;
+-- providers.insertHint
+insert into "oidc_hint" ("session_id", "provider_id", "hint") values (?, ?, ?);
+-- providers.insertLink
+insert into "identity_link" ("provider_id", "subject", "user_id", "created_at", "last_login_at") values (?, ?, ?, ?, ?) on conflict ("provider_id", "subject") do nothing;
+-- providers.insertOidcLogin
+insert into "oidc_login" ("hash", "expires_at") values (?, ?) on conflict ("hash") do nothing;
+-- providers.insertProvider
+insert into "identity_provider" ("name", "kind", "settings", "secret", "enabled", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing returning "id";
+-- providers.insertSourcedMember
+insert into "group_member" ("group_id", "user_id", "source") values (?, ?, ?) on conflict ("user_id", "group_id", "source") do nothing;
+-- providers.link
+select "user_id" as "userId", "last_login_at" as "lastLoginAt" from "identity_link" where "provider_id" = ? and "subject" = ?;
+-- providers.linksOfProvider
+select "identity_link"."subject", "user"."name" as "user", "identity_link"."created_at" as "createdAt", "identity_link"."last_login_at" as "lastLoginAt" from "identity_link" inner join "user" on "user"."id" = "identity_link"."user_id" where "identity_link"."provider_id" = ? and "identity_link"."subject" > ? order by "identity_link"."subject" limit ?;
+-- providers.linksOfUser
+select "provider_id" as "providerId", "subject" from "identity_link" where "user_id" = ?;
+-- providers.provider
+select "id", "name", "settings", "secret", "enabled", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "identity_provider" where "name" = ?;
+-- providers.providers
+select "id", "name", "settings", "secret", "enabled", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "identity_provider" order by "name";
+-- providers.raiseLinkedUsers
+update "user" set "generation" = "generation" + ?, "version" = "version" + ? where "id" in (select "user_id" from "identity_link" where "provider_id" = ?);
+-- providers.setProviderSecret
+update "identity_provider" set "secret" = ? where "id" = ?;
+-- providers.touchLink
+update "identity_link" set "last_login_at" = ? where "provider_id" = ? and "subject" = ?;
+-- providers.updateProvider
+update "identity_provider" set "settings" = ?, "secret" = ?, "enabled" = ?, "version" = "version" + ? where "id" = ?;
+-- providers.updateUserDetails
+update "user" set "email" = ?, "full_name" = ?, "version" = "version" + ? where "id" = ?;
+-- providers.userDetails
+select "email", "full_name" as "fullName" from "user" where "id" = ?;
 -- webhooks.anyDue
 select "id" from "webhook_delivery" where "next_at" <= ? limit ?;
 -- webhooks.byId
-select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "id" = ?;
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from" as "listensFrom", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "id" = ?;
 -- webhooks.byIdIn
-select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "id" = ? and coalesce("project_id", 0) = ?;
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from" as "listensFrom", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "id" = ? and coalesce("project_id", 0) = ?;
 -- webhooks.deliveries
 select "id", "webhook_id" as "webhookId", "event_id" as "eventId", "repetition", "event", "format", "state", "attempts", "next_at" as "nextAt", "status", "duration_ms" as "durationMs", "error", "created_at" as "createdAt", "attempted_at" as "attemptedAt" from "webhook_delivery" where "webhook_id" = ? and "id" > ? and (? = ? or "state" = ?) and (? = ? or "event" = ?) order by "id" asc limit ?;
 -- webhooks.deliveriesDown
@@ -617,9 +714,9 @@ update "webhook_delivery" set "state" = ?, "next_at" = ?, "error" = ? where "web
 -- webhooks.hastenWaiting
 update "webhook_delivery" set "next_at" = ? where "webhook_id" = ? and "state" = ? and "next_at" > ?;
 -- webhooks.heardBy
-select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "enabled" = ? and ("project_id" is null or "project_id" = ?);
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from" as "listensFrom", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "enabled" = ? and ("project_id" is null or "project_id" = ?);
 -- webhooks.insert
-insert into "webhook" ("project_id", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+insert into "webhook" ("project_id", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- webhooks.insertDelivery
 insert into "webhook_delivery" ("webhook_id", "event_id", "repetition", "event", "format", "body", "state", "attempts", "next_at", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("webhook_id", "event_id", "repetition") do nothing returning "id";
 -- webhooks.lastRepetition
@@ -631,9 +728,9 @@ update "webhook" set "failing_since" = ?, "last_success_at" = ? where "id" = ?;
 -- webhooks.nthNewest
 select "id" from "webhook_delivery" where "webhook_id" = ? order by "id" desc limit ? offset ?;
 -- webhooks.ofProject
-select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "project_id" = ? order by "name";
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from" as "listensFrom", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "project_id" = ? order by "name";
 -- webhooks.ofSystem
-select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "project_id" is null order by "name";
+select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from" as "listensFrom", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "project_id" is null order by "name";
 -- webhooks.projectName
 select "name" from "project" where "id" = ?;
 -- webhooks.pruneBeyond
@@ -647,7 +744,7 @@ select "created_at" as "at" from "repository" where "name" = ?;
 -- webhooks.settleAttempt
 update "webhook_delivery" set "state" = ?, "attempts" = "attempts" + ?, "next_at" = ?, "status" = ?, "duration_ms" = ?, "error" = ?, "attempted_at" = ? where "id" = ? and "attempts" = ? and "state" = ?;
 -- webhooks.update
-update "webhook" set "name" = ?, "url" = ?, "format" = ?, "events" = ?, "repositories" = ?, "tags" = ?, "enabled" = ?, "failing_since" = ?, "disabled_reason" = ?, "version" = "version" + ? where "id" = ?;
+update "webhook" set "name" = ?, "url" = ?, "format" = ?, "events" = ?, "repositories" = ?, "tags" = ?, "enabled" = ?, "listens_from" = ?, "failing_since" = ?, "disabled_reason" = ?, "version" = "version" + ? where "id" = ?;
 -- webhooks.updateSecrets
 update "webhook" set "secrets" = ?, "version" = "version" + ? where "id" = ?;
 -- webhooks.webhooksWithLog

@@ -8,18 +8,21 @@ import {
   createAccess,
   createIssuerKeys,
   createKeyUse,
+  createLdapLogins,
   createPasswordChecker,
   createRules,
   createSessions,
   createThrottle,
-  hasSecondFactor,
-  localMigrations,
   createTokenHandler,
   createTokenIssuer,
-  keyAuthenticator,
   createWorkloads,
+  hasSecondFactor,
+  keyAuthenticator,
+  localMigrations,
   machineMigrations,
+  PROVIDER_SECRETS,
   passwordAuthenticator,
+  providerMigrations,
   sessionMigrations,
   tokenAuthenticator,
 } from './access/index.ts';
@@ -27,7 +30,7 @@ import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from 
 import { HashThreads, openFileStore, readSmall, SlabPool } from './content/index.ts';
 import { forwardingCounts, forwardingJob, forwardingMigrations } from './evidence/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
-import { createManagement } from './management.ts';
+import { type AdaptRoutes, createManagement } from './management.ts';
 import {
   AppError,
   auditMigrations,
@@ -100,6 +103,7 @@ export const migrations = [
   ...sessionMigrations,
   ...localMigrations,
   ...machineMigrations,
+  ...providerMigrations,
   ...jobMigrations,
   ...outboxMigrations,
   ...auditMigrations,
@@ -121,7 +125,7 @@ export async function openDatabase(
 }
 
 /** Builds every room, hands each what it needs, and listens. The only place that knows all rooms. */
-export async function startApp(config: Config, { shared, leader, holder, collectAll }: Role): Promise<Instance> {
+export async function startApp(config: Config, { shared, leader, holder, collectAll }: Role, adapt?: AdaptRoutes): Promise<Instance> {
   const log = createLog(config.logLevel);
   const clock = systemClock;
   const metrics = createMetrics();
@@ -131,7 +135,12 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const blobs = openFileStore(paths.blobs);
   const origin = createRequestOrigin(config);
   const throttle = createThrottle({ database, key: secrets.derive('logins'), now: () => clock.now() });
-  const passwords = createPasswordChecker(database, throttle);
+  const outbound = createOutbound(config);
+  const directories = createLdapLogins({
+    ...{ database, outbound, clock, seal: createSeal(secrets.derive(PROVIDER_SECRETS)) },
+    onFailure: (provider, error) => log.warn({ err: error, provider }, 'a directory does not answer as it should'),
+  });
+  const passwords = createPasswordChecker(database, throttle, directories);
   const tokens = createTokenIssuer({
     key: secrets.derive('tokens'),
     clock,
@@ -146,16 +155,15 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   });
   const now = () => clock.now();
   const keyUse = createKeyUse(database);
-  const outbound = createOutbound(config);
   const workloads = createWorkloads({ database, issuers: createIssuerKeys(outbound, now), clock });
   const access = createAccess({
     session: database,
     rules: createRules(database),
     authenticators: [
+      tokenAuthenticator(database, tokens, now),
       keyAuthenticator(database, keyUse, now),
       workloads.authenticate,
       passwordAuthenticator(passwords, (userId) => hasSecondFactor(database, userId)),
-      tokenAuthenticator(database, tokens, now),
       sessions.authenticate,
     ],
     now,
@@ -201,24 +209,27 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   });
   const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
   const stopping = new AbortController();
-  const management = createManagement({
-    database,
-    stopping: stopping.signal,
-    readBlob,
-    access,
-    sessions,
-    passwords,
-    throttle,
-    clock,
-    log,
-    origin,
-    secrets,
-    config,
-    outbound,
-    sinkSeal,
-    webhookSeal,
-    registry: registryUrl,
-  });
+  const management = createManagement(
+    {
+      database,
+      stopping: stopping.signal,
+      readBlob,
+      access,
+      sessions,
+      passwords,
+      throttle,
+      clock,
+      log,
+      origin,
+      secrets,
+      config,
+      outbound,
+      sinkSeal,
+      webhookSeal,
+      registry: registryUrl,
+    },
+    adapt,
+  );
   let draining = false;
   let running = 0;
   const operations = createOperations({

@@ -28,6 +28,9 @@ export interface ManagementParts {
   readonly config: Config;
 }
 
+/** Changes the route tables before they are served: tests look at who may use them without their effects. */
+export type AdaptRoutes = (routes: readonly Route[]) => readonly Route[];
+
 /** All route tables of the management API. */
 export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
   const [access, catalog, evidence, release] = await Promise.all([
@@ -45,12 +48,13 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
     ...access.localRoutes(parts),
     ...access.accessKeyRoutes(parts),
     ...access.robotRoutes(parts),
-    ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
-    ...catalog.artifactRoutes(parts),
-    ...catalog.tagRoutes(parts),
+    ...access.providerRoutes(parts),
     ...access.policyRoutes(parts),
     ...access.robotKeyRoutes(parts),
     ...access.trustRuleRoutes(parts),
+    ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
+    ...catalog.artifactRoutes(parts),
+    ...catalog.tagRoutes(parts),
     ...jobRoutes(parts),
     ...evidence.forwardingRoutes(parts),
     ...release.webhookRoutes(parts),
@@ -58,12 +62,18 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
 }
 
 /** Answers everything under `/api`. What it stands on is loaded when it is first asked: a registry that only moves images stays small. */
-export function createManagement(parts: ManagementParts): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function createManagement(
+  parts: ManagementParts,
+  adapt: AdaptRoutes = (routes) => routes,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   let loading: Promise<(request: IncomingMessage, response: ServerResponse) => void> | undefined;
 
   async function load(): Promise<(request: IncomingMessage, response: ServerResponse) => void> {
-    const { createApi } = await import('./api/index.ts');
-    const { handle } = await createApi(parts, await managementRoutes(parts));
+    const { createApi, harborSurface, managementSurface } = await import('./api/index.ts');
+    const { repositoriesSeen } = await import('./access/index.ts');
+    const routes = adapt(await managementRoutes(parts));
+    const harbor = harborSurface({ ...parts, seen: repositoriesSeen(parts.access) }, routes);
+    const { handle } = await createApi(parts, [managementSurface(routes), harbor]);
     return handle;
   }
 

@@ -70,7 +70,7 @@ function toRole({ name, description, permissions, createdAt, version }: Row): An
 /** A custom role's name: as those of the built-in ones look. */
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 
-export async function findRole(session: Session, name: string): Promise<AnyRole | undefined> {
+async function findRole(session: Session, name: string): Promise<AnyRole | undefined> {
   const builtIn = BUILT_IN.find((role) => role.name === name);
   if (builtIn) return builtIn;
   const row = await session.first(roleByName, { name });

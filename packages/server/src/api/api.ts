@@ -3,11 +3,12 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import fastifySwagger from '@fastify/swagger';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import type { Access, Identity } from '../access/index.ts';
+import { type Access, claimedName, type Identity } from '../access/index.ts';
 import {
   type Answer,
   AppError,
   append,
+  type AuditNotes,
   audit,
   type Changed,
   type Clock,
@@ -25,6 +26,7 @@ import {
   saveReplay,
 } from '../platform/index.ts';
 import { authorize, checkPermission, requireSameOrigin } from './authorize.ts';
+import { noteDenial } from './denials.ts';
 import { describeApi, PROBLEM, schemaOf } from './openapi.ts';
 import { problemOf, toShown } from './problems.ts';
 import { compileCheck, type Part } from './validation.ts';
@@ -35,6 +37,8 @@ export interface ApiParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly origin: RequestOrigin;
+  /** Where denials are told. */
+  readonly notes: AuditNotes;
 }
 
 export interface ApiHandler {
@@ -55,20 +59,43 @@ const ANNOUNCED = new Set([
   ...['member.create', 'member.update', 'member.delete', 'member.batch'],
 ]);
 
-type AnyAnswer = Answer<undefined> & { readonly body?: unknown };
-type AnyChange = Changed<undefined> & { readonly body?: unknown; readonly replay?: unknown };
+type AnyAnswer = Omit<Answer<undefined>, 'body'> & { readonly body?: unknown };
+type AnyChange = Omit<Changed<undefined>, 'body' | 'replay'> & { readonly body?: unknown; readonly replay?: unknown };
 
-const PREFIX = '/api/v1';
+/** One face of the API: a table of routes, where it stands, and the words it uses. */
+export interface ApiSurface {
+  readonly prefix: string;
+  readonly routes: readonly Route[];
+  /** Whether the OpenAPI document tells of it. */
+  readonly documented: boolean;
+  /** How a failure is answered. */
+  failure(error: AppError, requestId: string | undefined): { readonly status: number; readonly type: string; readonly body: unknown };
+  /** What a path names, in the words of the rest of the server; absent: as it stands. */
+  readParams?(params: Readonly<Record<string, string>>, headers: IncomingMessage['headers']): Promise<Record<string, string>>;
+}
+
+/** The management API itself. */
+export function managementSurface(routes: readonly Route[]): ApiSurface {
+  return {
+    prefix: '/api/v1',
+    routes,
+    documented: true,
+    failure: (error, requestId) => ({ status: error.status, type: 'application/problem+json', body: problemOf(error, requestId) }),
+  };
+}
+
 const MAX_BODY_BYTES = 1 << 20;
 
-/** Assembles the REST surface from the rooms' route tables. Throws for a table with a mistake. */
-export async function createApi(parts: ApiParts, routes: readonly Route[]): Promise<ApiHandler> {
+/** Assembles the REST surfaces, the main one first, from the rooms' route tables. Throws for a table with a mistake. */
+export async function createApi(parts: ApiParts, surfaces: readonly [ApiSurface, ...ApiSurface[]]): Promise<ApiHandler> {
   const { access, log, origin } = parts;
   const app = fastify({ bodyLimit: MAX_BODY_BYTES, routerOptions: { maxParamLength: 512 }, exposeHeadRoutes: false });
   const identities = new WeakMap<FastifyRequest, Identity>();
+  /** What is known of a request before it is allowed. */
+  const seen = new WeakMap<FastifyRequest, { readonly route: Route; identity?: Identity }>();
 
   app.setValidatorCompiler(({ schema, httpPart }) => {
-    const check = compileCheck(schema as never, httpPart as Part);
+    const check = compileCheck(schema, httpPart as Part);
     return (value: unknown) => {
       try {
         return { value: check(value) };
@@ -78,41 +105,53 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
     };
   });
   app.removeContentTypeParser('text/plain'); // a form of another site can send it without asking (attack class A11)
+  // Many clients name the type of a body that they do not send.
+  const readJson = app.getDefaultJsonParser('error', 'error');
+  app.removeContentTypeParser('application/json');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text: string, done) => {
+    if (text === '') done(null, undefined);
+    else void readJson(request, text, done);
+  });
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
   app.setErrorHandler((error, request, reply) => fail(error, request, reply));
   app.setNotFoundHandler((request, reply) => fail(new AppError('not_found', 'no such address'), request, reply));
   await app.register(fastifySwagger, describeApi());
   app.addSchema(PROBLEM);
 
-  for (const route of routes) {
+  for (const surface of surfaces) for (const route of surface.routes) addRoute(surface, route);
+  await addDocument(app);
+  await app.ready();
+
+  function addRoute({ prefix, documented, readParams }: ApiSurface, route: Route): void {
     checkPermission(route);
     app.route({
       method: route.method,
-      url: PREFIX + route.path,
-      schema: schemaOf(route),
+      url: prefix + route.path,
+      schema: documented ? schemaOf(route) : { ...schemaOf(route), hide: true },
       // Before the body is read and any input is looked at.
       onRequest: async (request, reply) => {
         describeRequest(reply.raw, route.path);
+        seen.set(request, { route });
         const identity = await access.identify({
           authorization: request.headers.authorization,
           cookie: request.headers.cookie,
           origin: origin.auditOrigin(request.raw, reply.raw),
         });
+        seen.set(request, { route, identity });
         describeRequest(reply.raw, route.path, identity.actor.name);
         if (request.method !== 'GET') {
           const stated = identity.actor.credential?.kind === 'session';
           requireSameOrigin(request.headers, origin.baseUrl(request.raw), { stated });
         }
+        if (readParams) request.params = await readParams(request.params as Record<string, string>, request.headers);
         await authorize(access, identity, route, request.params as Record<string, string>);
         identities.set(request, identity);
       },
-      handler: (request, reply) => serve(route, request, reply),
+      handler: (request, reply) => serve(route, `${route.method} ${prefix}${route.path}`, request, reply),
     });
   }
-  await addDocument(app);
-  await app.ready();
 
-  async function serve(route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  async function serve(route: Route, name: string, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const caller = identities.get(request);
     if (!caller) throw new Error('a request was not authorized');
     const call: Call = {
@@ -122,16 +161,17 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
       caller,
       now: parts.clock.now(),
       baseUrl: origin.baseUrl(request.raw),
+      url: request.url,
       headers: request.headers,
     };
     if ('handle' in route) return send(route, call, reply, (await route.handle(call)) as AnyAnswer);
     const given = request.headers['idempotency-key'];
     // Those whom nobody knows would share their keys, and see each other's answers.
     const isRepeatable = route.method === 'POST' && caller.subject !== undefined;
-    const key = typeof given === 'string' && isRepeatable ? keyOf(given, route, call) : undefined;
+    const key = typeof given === 'string' && isRepeatable ? keyOf(given, name, call) : undefined;
     const known = key && (await findReplay(parts.database, key));
     if (known) return repeat(reply, known);
-    const prepared = await route.prepare?.(call);
+    const prepared: unknown = await route.prepare?.(call);
     const done = await change(route, call, prepared, key);
     return 'replay' in done ? repeat(reply, done.replay) : send(route, call, reply, done.changed);
   }
@@ -176,12 +216,26 @@ export async function createApi(parts: ApiParts, routes: readonly Route[]): Prom
     const error = toShown(thrown);
     const requestId = requestIdOf(reply.raw);
     if (error.status >= 500) log.error({ err: error.cause ?? error, requestId, path: request.url.split('?', 1)[0] }, 'request failed');
+    const known = seen.get(request);
+    if (known) {
+      const { body, params, headers, raw } = request as FastifyRequest<{ Params: Record<string, string>; Body: { name?: unknown } | undefined }>;
+      const claimed = known.identity ? body?.name : claimedName(headers.authorization);
+      noteDenial(parts.notes, {
+        error,
+        ...known,
+        origin: origin.auditOrigin(raw, reply.raw),
+        params,
+        claimed: known.route.permission === 'public' || !known.identity ? textOf(claimed) : undefined,
+      });
+    }
     const challenge = error.status === 401 ? { 'WWW-Authenticate': 'Bearer realm="entrepot"' } : {};
+    const surface = surfaces.find(({ prefix }) => request.url.startsWith(`${prefix}/`)) ?? surfaces[0];
+    const { status, type, body } = surface.failure(error, requestId);
     return reply
-      .code(error.status)
+      .code(status)
       .headers({ ...COMMON, ...challenge, ...error.headers })
-      .type('application/problem+json')
-      .send(JSON.stringify(problemOf(error, requestId)));
+      .type(type)
+      .send(JSON.stringify(body));
   }
 
   return {
@@ -205,15 +259,17 @@ function repeat(reply: FastifyReply, { status, body, etag, headers = {} }: Repla
   return body === undefined ? reply.send() : reply.type('application/json').send(body);
 }
 
-function keyOf(given: string, { method, path }: Route, { caller, params, query, body }: Call): RequestKey {
+function keyOf(given: string, route: string, { caller, params, query, body }: Call): RequestKey {
   const { kind, id } = caller.actor;
-  return requestKey(given, { caller: `${kind}:${id}`, route: `${method} ${path}`, input: [params, query, body ?? null] });
+  return requestKey(given, { caller: `${kind}:${id}`, route, input: [params, query, body ?? null] });
 }
 
 /** The same list from another position on (RFC 8288). */
 function nextLink(url: string, query: Record<string, unknown>, next: string): string {
   const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
+  for (const [name, value] of Object.entries(query as Record<string, string | number | boolean | undefined>)) {
+    if (value !== undefined) parameters.set(name, String(value));
+  }
   parameters.set('after', next);
   return `<${url.split('?', 1)[0]}?${parameters}>; rel="next"`;
 }

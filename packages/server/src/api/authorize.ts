@@ -5,7 +5,7 @@ import { AppError, type Route, repositoryIn } from '../platform/index.ts';
 type PathParams = Readonly<Record<string, string | undefined>>;
 
 /** What a route's permission is asked on: the project and repository that its path names, else the system. */
-export function resourceOf(params: PathParams): Resource {
+function resourceOf(params: PathParams): Resource {
   const { project, repository } = params;
   return { project, repository: project === undefined || repository === undefined ? undefined : repositoryIn(project, repository) };
 }

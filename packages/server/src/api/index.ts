@@ -1,1 +1,2 @@
-export { type ApiHandler, type ApiParts, createApi } from './api.ts';
+export { type ApiHandler, type ApiParts, createApi, managementSurface } from './api.ts';
+export { harborSurface } from './harbor/surface.ts';

@@ -1,5 +1,5 @@
 import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger';
-import Type from 'typebox';
+import Type, { type TSchema } from 'typebox';
 import type { Route } from '../platform/index.ts';
 
 /** Named once in the document, and referred to by every route. */
@@ -35,9 +35,12 @@ export function describeApi(): FastifyDynamicSwaggerOptions {
   };
 }
 
+/** A route whose schemas are nothing in particular. */
+type Described = Omit<Route, 'params' | 'query' | 'body' | 'answer'> & Partial<Record<'params' | 'query' | 'body' | 'answer', TSchema>>;
+
 /** A route as Fastify and the document take it. */
 export function schemaOf(route: Route) {
-  const { summary, description, tag, permission, params, query, body, answer, produces, method, path } = route;
+  const { summary, description, tag, permission, params, query, body, answer, produces, method, path } = route as Described;
   const status = route.status ?? (answer === undefined && produces === undefined ? 204 : 200);
   const words = path
     .split('/')

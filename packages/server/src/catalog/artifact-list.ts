@@ -73,6 +73,9 @@ const IS_TAGGED = sql<number>`exists (select 1 from tag where tag.repository_id 
 const IS_PART = sql<number>`exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')`;
 
+/** Neither part of an index nor about a subject, unless tagged. */
+export const STANDS_FOR_ITSELF = sql<boolean>`((manifest.subject is null and not ${IS_PART}) or ${IS_TAGGED})`;
+
 function listed(name: string, sort: ArtifactSort, order: Order): Query<Range & Filter, ArtifactFacts> {
   return query<Range & Filter>()(name, (db, p) =>
     db
@@ -84,7 +87,7 @@ function listed(name: string, sort: ArtifactSort, order: Order): Query<Range & F
       .where((eb) => eb.or([eb(p('mediaType'), '=', ''), eb('manifest.media_type', '=', p('mediaType'))]))
       .where((eb) => eb.or([eb(p('artifactType'), '=', ''), eb('manifest.artifact_type', '=', p('artifactType'))]))
       .where(sql<boolean>`(${p('tagged')} = -1 or (${p('tagged')} = 1 and ${IS_TAGGED}) or (${p('tagged')} = 0 and not ${IS_TAGGED}))`)
-      .where(sql<boolean>`(${p('top')} = 0 or (manifest.subject is null and not ${IS_PART}) or ${IS_TAGGED})`)
+      .where(sql<boolean>`(${p('top')} = 0 or ${STANDS_FOR_ITSELF})`)
       .orderBy(COLUMN[sort], order)
       .orderBy('manifest.id', order)
       .limit(p('limit')),

@@ -47,6 +47,7 @@ const repositoryByName = query<{ name: string }>()('repositoryByName', (db, p) =
 const projectByName = query<{ name: string }>()('projectByName', (db, p) =>
   db.selectFrom('project').select(PROJECT).where('name', '=', p('name')),
 );
+const projectById = query<{ id: number }>()('projectById', (db, p) => db.selectFrom('project').select(PROJECT).where('id', '=', p('id')));
 const insertProject = query<{ name: string; public: number; now: number; by: string; description: string; environment: string }>()(
   'insertProject',
   (db, p) =>
@@ -130,6 +131,11 @@ export function findRepository(session: Session, name: string): MaybePromise<Rep
 
 export async function findProject(session: Session, name: string): Promise<Project | undefined> {
   const row = await session.first(projectByName, { name });
+  return row && toProject(row);
+}
+
+export async function findProjectById(session: Session, id: number): Promise<Project | undefined> {
+  const row = await session.first(projectById, { id });
   return row && toProject(row);
 }
 

@@ -104,7 +104,7 @@ const CHUNK = 1000;
 const LOOKED_AT = 20_000;
 
 /** What a row is sorted by, and its id. */
-export function repositoryKey({ id, name, createdAt, updatedAt }: RepositoryFacts, sort: RepositorySort): [string | number, number] {
+function repositoryKey({ id, name, createdAt, updatedAt }: RepositoryFacts, sort: RepositorySort): [string | number, number] {
   return [{ name, created: createdAt, updated: updatedAt }[sort], id];
 }
 

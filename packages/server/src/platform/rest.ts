@@ -21,6 +21,8 @@ export interface RestCall<P extends TObject | undefined, Q extends TObject | und
   readonly now: number;
   /** `https://host:port` as the client sees it. */
   readonly baseUrl: string;
+  /** Path and query as they came. */
+  readonly url: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
@@ -72,7 +74,7 @@ interface Common<
   readonly body?: B;
   readonly answer?: R;
   /** Media type of an answer that is no JSON: events or text as it comes. */
-  readonly produces?: 'text/event-stream' | 'application/x-ndjson';
+  readonly produces?: 'text/event-stream' | 'application/x-ndjson' | 'text/plain';
   /** Of success; 200, or 204 without an answer, where absent. */
   readonly status?: number;
 }
@@ -85,7 +87,7 @@ export interface ReadRoute<
   C extends Caller = Caller,
 > extends Common<P, Q, B, R> {
   /** POST only where what is asked does not fit into an address, and nothing changes. */
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST';
   handle(call: RestCall<P, Q, B, C>): Promise<Answer<R>>;
 }
 
