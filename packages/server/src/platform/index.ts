@@ -89,4 +89,5 @@ export {
 } from './rest.ts';
 export { createSeal, type Seal } from './seal.ts';
 export { openSecrets, type Secrets } from './secrets.ts';
+export { SIGNATURE_HEADER, signatureOf } from './signature.ts';
 export { countSent, describeRequest, logRequest, requestIdOf } from './trace.ts';

@@ -30,7 +30,7 @@ export async function checkSink(
   const resource = { type: 'audit-sink', name };
   const test = { seq: 0, at: new Date(now).toISOString(), actor, origin: null, action: 'audit-sink.test', resource, outcome: 'success' };
   const body = canonicalize(test) ?? '';
-  const sink = createSink(target, secrets, { outbound, signal, answerMs: CHECK_MS, onStep });
+  const sink = createSink(target, secrets, { outbound, signal, answerMs: CHECK_MS, now: () => clock.now(), onStep });
   try {
     const [refusal] = await sink.send([{ seq: 0, at: now, body, hash: auditHash(AUDIT_GENESIS, body) }]);
     return { ok: refusal === undefined, steps, error: refusal ? `the record was refused: ${refusal.reason}` : null };

@@ -89,7 +89,7 @@ async function deliver(parts: ForwardingParts, sink: SinkRow, { signal, hold }: 
   let { position, attempts } = sink;
   let opened: Sink | undefined;
   try {
-    const sinkParts: SinkParts = { outbound: parts.outbound, signal, answerMs };
+    const sinkParts: SinkParts = { outbound: parts.outbound, signal, answerMs, now: () => clock.now() };
     opened = createSink(sink.target, openSecretsOf(seal, sink), sinkParts);
     for (let parkedRun = sink.parkedRun; ; ) {
       signal.throwIfAborted();

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { SIGNATURE_HEADER, signatureOf } from '../../platform/index.ts';
 import { type Sink, type SinkParts, withHash } from './sink.ts';
 import type { HttpTarget, SinkSecrets } from './targets.ts';
 import { forget, OF_RECORDS, post, requireTaken, sendHalving } from './web.ts';
@@ -11,7 +11,7 @@ export function httpSink({ url, format = 'ndjson' }: HttpTarget, secrets: SinkSe
       await sendHalving(records, where, async (part) => {
         const texts = part.map(withHash);
         const body = format === 'json' ? `[${texts.join(',')}]` : texts.map((text) => `${text}\n`).join('');
-        const answer = await post(parts, url, headersFor(body, format, secrets), body);
+        const answer = await post(parts, url, headersFor(body, format, secrets, parts.now()), body);
         await forget(answer);
         if (!OF_RECORDS.has(answer.status)) requireTaken(answer, where);
         return { status: answer.status, refused: [] };
@@ -20,12 +20,10 @@ export function httpSink({ url, format = 'ndjson' }: HttpTarget, secrets: SinkSe
   };
 }
 
-function headersFor(body: string, format: 'ndjson' | 'json', { authorization, hmacKey }: SinkSecrets): Record<string, string> {
-  const timestamp = Math.floor(Date.now() / 1000);
-  const signature = hmacKey === undefined ? undefined : createHmac('sha256', hmacKey).update(`${timestamp}.${body}`).digest('hex');
+function headersFor(body: string, format: 'ndjson' | 'json', { authorization, hmacKey }: SinkSecrets, now: number): Record<string, string> {
   return {
     'Content-Type': format === 'json' ? 'application/json' : 'application/x-ndjson',
     ...(authorization === undefined ? {} : { Authorization: authorization }),
-    ...(signature === undefined ? {} : { 'X-Entrepot-Signature': `t=${timestamp},v1=${signature}` }),
+    ...(hmacKey === undefined ? {} : { [SIGNATURE_HEADER]: signatureOf([hmacKey], body, now) }),
   };
 }

@@ -27,6 +27,7 @@ export interface Sink {
 export interface SinkParts {
   readonly outbound: Outbound;
   readonly signal: AbortSignal;
+  now(): number;
   /** How long the other side may take to acknowledge. */
   readonly answerMs: number;
   /** Told of each step, for who looks why it fails. */

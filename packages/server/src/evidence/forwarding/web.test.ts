@@ -17,6 +17,7 @@ describe('audit records over HTTP', () => {
     const [request] = requests;
     const [, timestamp, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(request?.headers['x-entrepot-signature'])) ?? [];
     expect(createHmac('sha256', 'key').update(`${timestamp}.${request?.body}`).digest('hex')).toBe(signature);
+    expect(timestamp).toBe(String(Math.floor(f.now / 1000)));
     expect(request).toMatchObject({
       method: 'POST',
       url: '/in',
