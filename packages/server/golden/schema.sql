@@ -345,6 +345,40 @@ create table "robot_key" (
 );
 create index "robot_key_robot" on "robot_key" ("robot_id", "id");
 
+-- 0001-identity-providers
+create table "identity_provider" (
+  "id" integer primary key autoincrement,
+  "name" text not null unique,
+  "kind" text not null,
+  "settings" text not null,
+  "secret" text,
+  "enabled" integer not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null
+);
+create table "identity_link" (
+  "provider_id" integer not null references "identity_provider" ("id"),
+  "subject" text not null,
+  "user_id" integer not null references "user" ("id"),
+  "created_at" bigint not null,
+  "last_login_at" bigint,
+  constraint "identity_link_pk" primary key ("provider_id", "subject")
+);
+create index "identity_link_user" on "identity_link" ("user_id", "provider_id");
+create table "oidc_login" (
+  "hash" text primary key,
+  "expires_at" bigint not null
+);
+create index "oidc_login_expiry" on "oidc_login" ("expires_at");
+create table "oidc_hint" (
+  "session_id" integer primary key,
+  "provider_id" integer not null,
+  "hint" text not null
+);
+create index "group_member_source" on "group_member" ("source", "user_id");
+create index "role_assignment_by" on "role_assignment" ("created_by");
+
 -- 0001-jobs
 create table "job" (
   "id" integer primary key autoincrement,
@@ -432,6 +466,15 @@ create table "audit_sink_parked" (
   constraint "audit_sink_parked_key" primary key ("sink_id", "seq")
 );
 
+-- 0002-audit-trail
+create index "audit_record_time" on "audit_record" ("at", "seq");
+create table "audit_checkpoint" (
+  "seq" bigint primary key,
+  "at" bigint not null,
+  "body" text not null,
+  "signature" text not null
+);
+
 -- 0001-webhooks
 create table "webhook" (
   "id" integer primary key autoincrement,
@@ -444,6 +487,7 @@ create table "webhook" (
   "tags" text not null,
   "secrets" text not null,
   "enabled" integer not null,
+  "listens_from" bigint not null,
   "failing_since" bigint,
   "last_success_at" bigint,
   "disabled_reason" text,
