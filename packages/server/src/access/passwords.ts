@@ -3,6 +3,7 @@ import { hash, verify } from '@node-rs/argon2';
 import { LRUCache } from 'lru-cache';
 import { AppError, type Session } from '../platform/index.ts';
 import type { Throttle } from './local/throttle.ts';
+import type { LdapLogins } from './providers/ldap-logins.ts';
 import { findUser, isUserName, type User } from './users.ts';
 
 /** OWASP's recommendation for argon2id, the library's default algorithm: 19 MiB, two passes, one lane. */
@@ -32,15 +33,22 @@ export function randomPassword(): string {
 
 export interface PasswordChecker {
   /** The enabled user of a name and password, or undefined. Takes as long for a name nobody has. Throws `too_many_requests` for who guesses. */
-  check(name: string, password: string, client: string): Promise<User | undefined>;
+  check(name: string, password: string, client: string): Promise<CheckedUser | undefined>;
 }
 
-export function createPasswordChecker(session: Session, throttle: Throttle): PasswordChecker {
+/** A user, and the provider that has proved it where that was not this server. */
+export type CheckedUser = User & { readonly provider?: string };
+
+/** Passwords of local users, and where there are directories, of those that these know. */
+export function createPasswordChecker(session: Session, throttle: Throttle, directories?: LdapLogins): PasswordChecker {
   // Clients that insist on Basic send the password with every request: what argon2 accepted a moment ago is remembered
   // under a keyed hash, bound to the user's generation, and so is void as soon as the password changes. It is remembered for the
   // address that it came from: elsewhere a guess is slow.
   const key = createSecretKey(randomBytes(32));
-  const remembered = new LRUCache<string, { generation: number; mac: Buffer }>({ max: 2000, ttl: REMEMBER_MS });
+  const remembered = new LRUCache<string, { name: string; generation: number; mac: Buffer; provider?: string }>({
+    max: 2000,
+    ttl: REMEMBER_MS,
+  });
   let decoy: Promise<string> | undefined;
   let running = 0;
   const waiting: (() => void)[] = [];
@@ -70,18 +78,35 @@ export function createPasswordChecker(session: Session, throttle: Throttle): Pas
       const attempt = throttle.password({ name, user, password, client });
       if (!(await attempt.admit())) return undefined;
       const place = `${name} ${client}`;
-      const known = user && remembered.get(place);
-      if (user && !user.disabled && known?.generation === user.generation && timingSafeEqual(known.mac, mac)) return user;
+      const known = remembered.get(place);
+      if (known && timingSafeEqual(known.mac, mac)) {
+        const same = known.name === name ? user : await findUser(session, known.name);
+        if (same && !same.disabled && known.generation === same.generation) return checked(same, known.provider);
+      }
       decoy ??= hashPassword(randomPassword());
       const target = user?.passwordHash || (await decoy);
-      return await limited(async () => {
-        if (!(await attempt.admit())) return undefined; // others may have guessed while this one waited
+      const local = await limited(async () => {
+        if (!(await attempt.admit())) return 'refused'; // others may have guessed while this one waited
         const right = await verify(target, password, ARGON2);
-        const found = right && user?.passwordHash !== '' && user?.disabled === false ? user : undefined;
-        await attempt.settle(found !== undefined);
-        if (found) remembered.set(place, { generation: found.generation, mac });
-        return found;
+        return right && user?.passwordHash !== '' && user?.disabled === false ? user : undefined;
       });
+      if (local === 'refused') return undefined;
+      // No thread and no place in the queue is held while a directory is asked.
+      const verdict = local === undefined ? await directories?.check(name, password, attempt.admit) : undefined;
+      const found: CheckedUser | undefined = verdict?.kind === 'proved' ? checked(verdict.user, verdict.provider) : local;
+      // What nobody could decide is no wrong guess: it may be right when the directory answers again.
+      if (verdict?.kind !== 'unknown' || verdict.isLocal) await attempt.settle(found !== undefined);
+      if (verdict?.kind === 'unknown')
+        throw new AppError('unavailable', 'a directory does not answer', { headers: { 'Retry-After': '5' } });
+      if (found) {
+        const { provider } = found;
+        remembered.set(place, { name: found.name, generation: found.generation, mac, ...(provider === undefined ? {} : { provider }) });
+      }
+      return found;
     },
   };
+}
+
+function checked(user: User, provider: string | undefined): CheckedUser {
+  return provider === undefined ? user : { ...user, provider };
 }

@@ -31,6 +31,7 @@ export function accountRoutes({ database, sessions, passwords, config }: Account
       body: PasswordChange,
       async prepare({ body, caller }) {
         const account = await requireOwnPassword({ database, passwords }, caller, body.password);
+        if (account.passwordHash === '') throw new AppError('bad_request', 'the password is kept by a provider, and changed there');
         checkPassword(config, body.newPassword, account);
         if (body.newPassword === body.password) throw new AppError('password_rejected', 'this is the password there is');
         await checkNew(config, database, body.newPassword, account);

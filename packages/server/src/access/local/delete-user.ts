@@ -1,6 +1,7 @@
 import type { Session } from '../../platform/index.ts';
 import { dropSubjectAssignments, requireSystemAdmin } from '../assignments.ts';
 import { dropKeysOf } from '../machines/access-keys.ts';
+import { dropLinks } from '../providers/links.ts';
 import { endSessions } from '../sessions.ts';
 import { dropPasskeys } from './passkey-store.ts';
 import { dropSecondFactor } from './second-factor.ts';
@@ -16,6 +17,7 @@ export async function deleteUser(tx: Session, id: number): Promise<void> {
   await dropLoginSources(tx, id);
   await dropSecondFactor(tx, id);
   await dropPasskeys(tx, id);
+  await dropLinks(tx, id);
   await dropKeysOf(tx, { kind: 'user', id });
   await dropSubjectAssignments(tx, { kind: 'user', id });
   await deleteUserRow(tx, id);

@@ -84,7 +84,7 @@ export function loginRoutes(parts: LoginParts): Route[] {
       },
       async change(tx, { caller: { origin }, now, baseUrl }, { user, identity, right, view }) {
         if (right && !(await secondFactors.take(tx, user.id, right))) throw wrongCode();
-        const { id, cookie } = await sessions.create(tx, { user, provider: 'local', origin, now });
+        const { id, cookie } = await sessions.create(tx, { user, provider: user.provider ?? 'local', origin, now });
         return {
           body: view,
           cookies: [sessions.setCookie(cookie, baseUrl)],
