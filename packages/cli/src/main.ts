@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { registerAdmin } from './admin.ts';
+import { registerAudit } from './audit.ts';
 import { registerConfig } from './config.ts';
 import { registerServe } from './serve.ts';
 
@@ -13,6 +14,7 @@ const program = new Command('entrepot')
 registerServe(program);
 registerConfig(program);
 registerAdmin(program);
+registerAudit(program);
 
 try {
   await program.parseAsync();

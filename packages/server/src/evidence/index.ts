@@ -3,3 +3,20 @@ export { forwardingJob } from './forwarding/delivery.ts';
 export { forwardingRoutes } from './forwarding/routes.ts';
 export { forwardingMigrations } from './forwarding/schema.ts';
 export { oldestUnsent } from './forwarding/store.ts';
+export { createNotes } from './notes/notes.ts';
+export {
+  allCheckpoints,
+  chainHead,
+  checkpointJob,
+  exportLines,
+  firstRecordOf,
+  openAuditKeys,
+  openExport,
+  readCheckpointFile,
+  recordsInOrder,
+  retentionJob,
+  type Trail,
+  trailMigrations,
+  trailRoutes,
+  verifyTrail,
+} from './trail/index.ts';

@@ -40,9 +40,21 @@ export interface AuditEntry {
   readonly outcome: 'success' | 'denied' | 'failure';
   /** Why it was denied or failed. */
   readonly reason?: string;
+  /** How many equal ones the record stands for; absent: one. */
+  readonly count?: number;
   /** The resource before and after, without any secret. */
   readonly before?: unknown;
   readonly after?: unknown;
+}
+
+/** Something of the record that changes nothing. */
+export type AuditNote = Omit<AuditEntry, 'outcome' | 'count' | 'before' | 'after'>;
+
+/** Where denials and pulls are told for the record. Takes them without delay and never throws: nobody waits for a record of them. */
+export interface AuditNotes {
+  /** `claimed` is the name under which somebody tried to log in. */
+  denied(note: AuditNote & { readonly reason: string }, claimed?: string): void;
+  pulled(note: AuditNote): void;
 }
 
 interface AuditTables {

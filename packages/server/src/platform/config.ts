@@ -116,6 +116,14 @@ export const ConfigSchema = Type.Object({
     default: 14,
     description: 'how long the deliveries of webhooks stay in their log',
   }),
+  auditRetentionDays: Type.Integer({
+    minimum: 1,
+    maximum: 36_500,
+    default: 365,
+    description: 'how long audit records are kept',
+  }),
+  auditLegalHold: Type.Boolean({ default: false, description: 'keep all audit records, whatever their age' }),
+  auditPulls: Type.Boolean({ default: false, description: 'record pulls of images in the audit trail' }),
   metricsPublic: Type.Boolean({
     default: false,
     description: 'answer /metrics to any address; otherwise to this machine only',
@@ -209,7 +217,7 @@ export function workerCount(config: Config): number {
 }
 
 /** The folders of a data directory. */
-export function dataPaths(config: Config): { root: string; database: string; blobs: string; keys: string; lock: string } {
+export function dataPaths(config: Config): Readonly<Record<'root' | 'database' | 'blobs' | 'keys' | 'lock' | 'checkpoints', string>> {
   const root = resolve(config.dataDir);
   return {
     root,
@@ -217,6 +225,7 @@ export function dataPaths(config: Config): { root: string; database: string; blo
     blobs: resolve(root, 'storage/docker/registry/v2'),
     keys: resolve(root, 'keys'),
     lock: resolve(root, 'server.lock'),
+    checkpoints: resolve(root, 'audit', 'checkpoints.ndjson'),
   };
 }
 

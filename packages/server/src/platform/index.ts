@@ -4,6 +4,8 @@ export {
   AUDIT_GENESIS,
   type AuditActor,
   type AuditEntry,
+  type AuditNote,
+  type AuditNotes,
   type AuditOrigin,
   type AuditResource,
   audit,
@@ -88,6 +90,6 @@ export {
   routesFor,
 } from './rest.ts';
 export { createSeal, type Seal } from './seal.ts';
-export { openSecrets, type Secrets } from './secrets.ts';
+export { createFileOnce, openSecrets, type Secrets } from './secrets.ts';
 export { SIGNATURE_HEADER, signatureOf } from './signature.ts';
 export { countSent, describeRequest, logRequest, requestIdOf } from './trace.ts';

@@ -1,6 +1,6 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, statSync, unlinkSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 const MASTER_BYTES = 32;
 
@@ -14,7 +14,7 @@ export interface Secrets {
 export function openSecrets(folder: string): Secrets {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, 'master.key');
-  const master = readMaster(path) ?? createMaster(folder, path);
+  const master = readMaster(path) ?? createMaster(path);
   return { derive: (purpose) => new Uint8Array(hkdfSync('sha256', master, '', `entrepot:${purpose}`, MASTER_BYTES)) };
 }
 
@@ -30,11 +30,20 @@ function readMaster(path: string): Buffer | undefined {
   }
 }
 
-function createMaster(folder: string, path: string): Buffer {
-  const temporary = join(folder, `.master.${process.pid}.${randomBytes(4).toString('hex')}`);
+function createMaster(path: string): Buffer {
+  createFileOnce(path, randomBytes(MASTER_BYTES));
+  const key = readMaster(path);
+  if (key === undefined) throw new Error(`${path} vanished while it was made`);
+  return key;
+}
+
+/** Writes a file that only its owner may read, durably, unless there is one: who was first wins. */
+export function createFileOnce(path: string, content: Uint8Array): void {
+  const folder = dirname(path);
+  const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}`);
   const fd = openSync(temporary, 'wx', 0o600);
   try {
-    writeSync(fd, randomBytes(MASTER_BYTES));
+    writeSync(fd, content);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
@@ -52,7 +61,4 @@ function createMaster(folder: string, path: string): Buffer {
   } finally {
     closeSync(directory);
   }
-  const key = readMaster(path);
-  if (key === undefined) throw new Error(`${path} vanished while it was made`);
-  return key;
 }

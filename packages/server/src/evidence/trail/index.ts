@@ -1,0 +1,8 @@
+export { allCheckpoints, checkpointJob, readCheckpointFile } from './checkpoints.ts';
+export { exportLines, openExport } from './export.ts';
+export { openAuditKeys } from './keys.ts';
+export { chainHead, recordsInOrder } from './records.ts';
+export { firstRecordOf, retentionJob } from './retention.ts';
+export { trailRoutes } from './routes.ts';
+export { trailMigrations } from './schema.ts';
+export { type Trail, verifyTrail } from './trail.ts';

@@ -1,0 +1,55 @@
+import { type AuditActor, audit, type Clock, type Database, type JobDefinition, queriesOf, type Session } from '../../platform/index.ts';
+import { oldestUnsent } from '../forwarding/store.ts';
+import { checkpointBefore } from './checkpoints.ts';
+import type { TrailTables } from './schema.ts';
+
+const query = queriesOf<TrailTables>('evidence');
+const firstRecord = query()('firstRecord', (db) => db.selectFrom('audit_record').select('seq').orderBy('seq').limit(1));
+const dropUpTo = query<{ seq: number }>()('dropRecords', (db, p) => db.deleteFrom('audit_record').where('seq', '<=', p('seq')));
+
+/** Number of the oldest record that is kept. */
+export async function firstRecordOf(session: Session): Promise<number | undefined> {
+  return (await session.first(firstRecord, {}))?.seq;
+}
+
+const DAY_MS = 24 * 3_600_000;
+const BATCH = 5000;
+const SYSTEM: AuditActor = { kind: 'system', id: null, name: 'retention', credential: null };
+
+interface Parts {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly days: number;
+  /** Nothing is given up while it holds. */
+  readonly legalHold: boolean;
+}
+
+/**
+ * Gives up records that are too old, whole segments between checkpoints at a time, so that what stays can be verified from a
+ * signed place on. First a record tells of it, so that nobody can call a deletion retention; what a sink has not had yet stays.
+ */
+export function retentionJob({ database, clock, days, legalHold }: Parts): JobDefinition {
+  return {
+    kind: 'audit.retention',
+    schedule: { cron: '41 3 * * *' },
+    ready: () => !legalHold,
+    async run(_, { signal, hold }) {
+      const unsent = (await oldestUnsent(database)) ?? Number.MAX_SAFE_INTEGER;
+      const end = await checkpointBefore(database, clock.now() - days * DAY_MS, unsent - 1);
+      const from = await firstRecordOf(database);
+      if (!end || from === undefined || from > end.seq) return { dropped: 0 };
+      await database.write(async (tx) => {
+        await hold(tx);
+        const entry = { actor: SYSTEM, origin: null, action: 'audit.retention', outcome: 'success' } as const;
+        await audit(tx, { ...entry, resource: { type: 'audit' }, after: { from, to: end.seq, days } }, clock);
+      });
+      for (let seq = from - 1; seq < end.seq; ) {
+        signal.throwIfAborted();
+        seq = Math.min(seq + BATCH, end.seq);
+        const upTo = seq;
+        await database.write((tx) => Promise.resolve(tx.run(dropUpTo, { seq: upTo })), { durable: false });
+      }
+      return { dropped: end.seq - from + 1 };
+    },
+  };
+}
