@@ -9,7 +9,6 @@ import {
   createIssuerKeys,
   createKeyUse,
   createLdapLogins,
-  createLdapLogins,
   createPasswordChecker,
   createRules,
   createSessions,
@@ -105,7 +104,6 @@ export const migrations = [
   ...localMigrations,
   ...machineMigrations,
   ...providerMigrations,
-  ...providerMigrations,
   ...jobMigrations,
   ...outboxMigrations,
   ...auditMigrations,
@@ -137,6 +135,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const blobs = openFileStore(paths.blobs);
   const origin = createRequestOrigin(config);
   const throttle = createThrottle({ database, key: secrets.derive('logins'), now: () => clock.now() });
+  const outbound = createOutbound(config);
   const directories = createLdapLogins({
     ...{ database, outbound, clock, seal: createSeal(secrets.derive(PROVIDER_SECRETS)) },
     onFailure: (provider, error) => log.warn({ err: error, provider }, 'a directory does not answer as it should'),

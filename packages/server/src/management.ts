@@ -49,7 +49,6 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
     ...access.accessKeyRoutes(parts),
     ...access.robotRoutes(parts),
     ...access.providerRoutes(parts),
-    ...access.providerRoutes(parts),
     ...access.policyRoutes(parts),
     ...access.robotKeyRoutes(parts),
     ...access.trustRuleRoutes(parts),

@@ -35,7 +35,6 @@ export { pageOfProjects } from './project-list.ts';
 export { projectRoutes } from './project-routes.ts';
 export { ensureProject } from './projects.ts';
 export { createLdapLogins, PROVIDER_SECRETS, providerMigrations, providerRoutes } from './providers/index.ts';
-export { createLdapLogins, PROVIDER_SECRETS, providerMigrations, providerRoutes } from './providers/index.ts';
 export { repositoriesSeen } from './repositories-seen.ts';
 export { roleRoutes } from './role-routes.ts';
 export { isProjectRole, ROLES, type Role } from './roles.ts';
