@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Client, must } from '../harness/client.ts';
+import { newSigner } from '../harness/jwt.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 import { describeWith } from '../harness/tools.ts';
 import { randomImage, writeLayout } from './images.ts';
@@ -53,28 +53,22 @@ describeWith(['skopeo'], 'skopeo as a robot', () => {
   });
 
   test("pushes with the token of its workload's issuer as password", async () => {
-    const { publicKey, privateKey } = await generateKeyPair('RS256', { extractable: true });
+    const signer = newSigner('RS256', 'k');
     const rights = [{ role: 'developer' }];
     const { id, login } = await make<{ id: number; login: string }>('/projects/demo/robots', { name: 'ci-2', rights, withSecret: false });
     await make(`/projects/demo/robots/${id}/trust-rules`, {
       name: 'main',
       issuer: 'https://ci.example.com',
       audience: server.url,
-      jwks: JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'k' }] }),
+      jwks: JSON.stringify({ keys: [signer.jwk] }),
       condition: 'claims.branch == "main"',
     });
+    const now = Math.floor(Date.now() / 1000);
     const token = (branch: string) =>
-      new SignJWT({ branch })
-        .setProtectedHeader({ alg: 'RS256', kid: 'k' })
-        .setIssuer('https://ci.example.com')
-        .setSubject('job')
-        .setAudience(server.url)
-        .setIssuedAt()
-        .setExpirationTime('5m')
-        .sign(privateKey);
-    await bench.login(server, login, await token('main'));
+      signer.sign({ branch, iss: 'https://ci.example.com', sub: 'job', aud: server.url, iat: now, exp: now + 300 });
+    await bench.login(server, login, token('main'));
     await push('demo/workload:v1');
     await pull('demo/workload:v1');
-    await expect(bench.login(server, login, await token('other'))).rejects.toThrow('invalid username/password');
+    await expect(bench.login(server, login, token('other'))).rejects.toThrow('invalid username/password');
   });
 });

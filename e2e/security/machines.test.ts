@@ -1,11 +1,11 @@
+import { createPrivateKey } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { exportJWK, generateKeyPair, importPKCS8, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, basic, Client, must } from '../harness/client.ts';
-import { signed, tokenKey } from '../harness/jwt.ts';
+import { type Claims, newSigner, signed, signedWith, tokenKey } from '../harness/jwt.ts';
 import { type People, populate } from '../harness/people.ts';
 import { ADMIN, startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
 import { exec } from '../harness/tools.ts';
@@ -253,18 +253,16 @@ describe('machines', () => {
   async function trusted(name: string) {
     const owner = people.client('owner');
     const robot = await newRobot(owner, 'demo', PULL, { withSecret: false });
-    const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
-    const jwks = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256' }] });
+    const signer = newSigner('ES256');
+    const jwks = JSON.stringify({ keys: [signer.jwk] });
     const issuer = `https://${name}.example.com`;
     const rule = { name, issuer, audience: server.url, jwks, condition: 'claims.repository == "octo/app"' };
     const path = `/projects/demo/robots/${robot.id}/trust-rules`;
     const made = await call(owner, 'POST', path, rule);
     expect(made.status).toBe(201);
     const now = Math.floor(Date.now() / 1000);
-    const sign = (claims: object = {}, header: object = {}) =>
-      new SignJWT({ iss: issuer, aud: server.url, sub: 'octo', repository: 'octo/app', iat: now, exp: now + 120, ...claims })
-        .setProtectedHeader({ alg: 'ES256', kid: 'one', ...header })
-        .sign(privateKey);
+    const sign = (claims: object = {}, header: Claims = {}) =>
+      signer.sign({ iss: issuer, aud: server.url, sub: 'octo', repository: 'octo/app', iat: now, exp: now + 120, ...claims }, header);
     return { robot, path: `${path}/${made.json<{ id: number }>().id}`, issuer, sign, owner };
   }
 
@@ -272,7 +270,7 @@ describe('machines', () => {
     const { robot, sign, path, owner } = await trusted('exchange');
     const exchanged = await form({
       ...EXCHANGE,
-      subject_token: await sign(),
+      subject_token: sign(),
       audience: 'https://elsewhere.example.com',
       access_type: 'offline',
     });
@@ -286,7 +284,7 @@ describe('machines', () => {
     expect((await client.request('POST', '/v2/demo/app/blobs/uploads/')).status).toBe(401);
     expect((await call(client, 'GET', '/projects')).status).toBe(401);
     // The same as docker's password, with and without the token service.
-    const docker = new Client(server.url, basic(robot.login, await sign()));
+    const docker = new Client(server.url, basic(robot.login, sign()));
     expect((await manifest(docker, 'demo/app')).status).toBe(200);
     const given = (await tokenOf(docker, 'repository:demo/app:pull', '&offline_token=true')).json<{ token: string; expires_in: number }>();
     expect(given).not.toHaveProperty('refresh_token');
@@ -308,23 +306,22 @@ describe('machines', () => {
     const address = `http://127.0.0.1:${(trap.address() as AddressInfo).port}/keys`;
     const now = Math.floor(Date.now() / 1000);
     const claims = { iss: issuer, aud: server.url, sub: 'octo', repository: 'octo/app', iat: now, exp: now + 120 };
-    const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
-    const jwk = await exportJWK(publicKey);
-    const own = (header: object) =>
-      new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid: 'one', ...header } as never).sign(privateKey);
+    const other = newSigner('ES256');
+    const { jwk } = other;
+    const own = (header: Claims) => other.sign(claims, header);
     const tokens = [
       signed({ alg: 'none', kid: 'one' }, claims, 'x').replace(/[^.]*$/, ''),
       signed({ alg: 'HS256', kid: 'one' }, claims, JSON.stringify(jwk)),
       signed({ alg: 'HS256', kid: 'one' }, claims, tokenKey(server)),
-      await own({}),
-      await own({ jwk }),
-      await own({ jku: address, x5u: address, kid: address }),
-      await sign({ iss: address }),
-      await sign({ iss: 'entrepot' }),
-      await sign({ aud: 'entrepot' }),
-      await sign({ exp: now - 60 }),
-      await sign({ repository: 'octo/other' }),
-      `${await sign()}x`,
+      own({}),
+      own({ jwk }),
+      own({ jku: address, x5u: address, kid: address }),
+      sign({ iss: address }),
+      sign({ iss: 'entrepot' }),
+      sign({ aud: 'entrepot' }),
+      sign({ exp: now - 60 }),
+      sign({ repository: 'octo/other' }),
+      `${sign()}x`,
     ];
     for (const token of tokens) {
       expect([token, (await form({ ...EXCHANGE, subject_token: token })).status]).toEqual([token, 401]);
@@ -333,9 +330,9 @@ describe('machines', () => {
         expect((await manifest(client, 'demo/app')).status).toBe(401);
       }
     }
-    expect((await form({ ...EXCHANGE, subject_token: await sign() })).status).toBe(200);
-    for (const change of [{ actor_token: await sign() }, { subject_token_type: 'urn:ietf:params:oauth:token-type:saml2' }]) {
-      expect((await form({ ...EXCHANGE, subject_token: await sign(), ...change })).status).toBe(400);
+    expect((await form({ ...EXCHANGE, subject_token: sign() })).status).toBe(200);
+    for (const change of [{ actor_token: sign() }, { subject_token_type: 'urn:ietf:params:oauth:token-type:saml2' }]) {
+      expect((await form({ ...EXCHANGE, subject_token: sign(), ...change })).status).toBe(400);
     }
     expect(asked).toBe(0);
     trap.close();
@@ -349,14 +346,9 @@ describe('machines', () => {
     const { id, file } = made.json<{ id: number; file: Record<string, string> }>();
     expect((await call(owner, 'GET', path)).bytes.toString()).not.toContain('PRIVATE');
     const now = Math.floor(Date.now() / 1000);
-    const assertion = await new SignJWT({})
-      .setProtectedHeader({ alg: 'EdDSA', kid: file.private_key_id ?? '' })
-      .setIssuer(file.robot ?? '')
-      .setSubject(file.robot ?? '')
-      .setAudience(file.audience ?? '')
-      .setIssuedAt(now)
-      .setExpirationTime(now + 300)
-      .sign(await importPKCS8(file.private_key ?? '', 'EdDSA'));
+    const { robot: name = '', audience = '', private_key_id: kid = '', private_key: pem = '' } = file;
+    const claims = { iss: name, sub: name, aud: audience, iat: now, exp: now + 300 };
+    const assertion = signedWith({ alg: 'EdDSA', kid }, claims, createPrivateKey(pem));
     const grant = { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion, scope: 'repository:demo/app:pull' };
     const { access_token: token } = (await form(grant)).json<{ access_token: string }>();
     expect((await manifest(bearer(token), 'demo/app')).status).toBe(200);

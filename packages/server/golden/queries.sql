@@ -581,8 +581,6 @@ select "id" from "project" where "name" = ?;
 select "role_assignment"."role", "role_assignment"."permissions", "role_assignment"."pattern", "project"."name" as "project" from "role_assignment" left join "project" on "project"."id" = "role_assignment"."project_id" where "role_assignment"."subject_kind" = ? and "role_assignment"."subject_id" = ? order by "role_assignment"."id";
 -- machines.robotById
 select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "id" = ?;
--- machines.robotByName
-select "id", "name", "project_id" as "projectId", "description", "disabled", "expires_at" as "expiresAt", "generation", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "robot" where "name" = ?;
 -- machines.robotKeyById
 select "id", "robot_id" as "robotId", "kid", "jwk", "audience", "expires_at" as "expiresAt", "created_at" as "createdAt", "created_by" as "createdBy" from "robot_key" where "id" = ?;
 -- machines.robotKeyByKid

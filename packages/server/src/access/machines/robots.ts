@@ -32,9 +32,6 @@ const COLUMNS = [
 ] as const;
 
 const robotById = query<{ id: number }>()('robotById', (db, p) => db.selectFrom('robot').select(COLUMNS).where('id', '=', p('id')));
-const robotByName = query<{ name: string }>()('robotByName', (db, p) =>
-  db.selectFrom('robot').select(COLUMNS).where('name', '=', p('name')),
-);
 const robotOf = query<{ id: number; projectId: number | null }>()('robotOf', (db, p) =>
   db.selectFrom('robot').select(COLUMNS).where('id', '=', p('id')).where('project_id', 'is not distinct from', p('projectId')),
 );
@@ -161,11 +158,6 @@ export function shortName({ name, projectId }: Robot): string {
 
 export async function findRobotById(session: Session, id: number): Promise<Robot | undefined> {
   const row = await session.first(robotById, { id });
-  return row && toRobot(row);
-}
-
-export async function findRobotByName(session: Session, name: string): Promise<Robot | undefined> {
-  const row = await session.first(robotByName, { name });
   return row && toRobot(row);
 }
 
