@@ -73,7 +73,7 @@ export function groupRoutes(parts: GroupParts): Route[] {
       answer: listOf(View),
       async handle({ query: { limit = PAGE_DEFAULT, after, sort = 'name', name } }) {
         const [last] = after === undefined ? [undefined] : readCursor(after, ['']);
-        const rows = await listGroups(database, { name, last, order: sortOf<'name'>(sort as 'name').order, limit: limit + 1 });
+        const rows = await listGroups(database, { name, last, order: sortOf<'name'>(sort).order, limit: limit + 1 });
         const { items, next } = pageOf(rows, limit, (row) => [row.name]);
         return { body: { items: items.map(viewOf) }, next };
       },
@@ -175,7 +175,7 @@ export function groupRoutes(parts: GroupParts): Route[] {
       answer: listOf(MemberView),
       async handle({ params, query: { limit = PAGE_DEFAULT, after, name } }) {
         const group = await requireGroup(database, params.group);
-        const [lastName, source] = after === undefined ? [] : readCursor(after, ['', ''] as [string, string]);
+        const [lastName, source] = after === undefined ? [] : readCursor(after, ['', '']);
         const last = lastName === undefined || source === undefined ? undefined : { name: lastName, source };
         const rows = await listMembers(database, group, { name, last, limit: limit + 1 });
         const { items, next } = pageOf(rows, limit, (row) => [row.name, row.source]);

@@ -29,7 +29,7 @@ const LEFT = 4;
  */
 export function isGuessable(password: string, personal: readonly string[]): boolean {
   const lower = password.toLowerCase();
-  const read = [...lower].map((letter) => LEET[letter] ?? letter).join('');
+  const read = Array.from(lower, (letter) => LEET[letter] ?? letter).join('');
   const words = [...personal.map((word) => word.toLowerCase()), ...COMMON];
   return [lower, read].some((text) => {
     const rest = withoutRuns(withoutWords(text, words).replace(/(?:19|20)\d\d/g, '\0'));
@@ -43,7 +43,7 @@ function withoutWords(text: string, words: readonly string[]): string {
   let rest = text;
   for (const word of words) {
     rest = rest.replaceAll(word, '\0');
-    rest = rest.replaceAll([...word].reverse().join(''), '\0');
+    rest = rest.replaceAll(Array.from(word).reverse().join(''), '\0');
   }
   return rest;
 }

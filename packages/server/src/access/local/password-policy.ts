@@ -24,7 +24,7 @@ const CLASSES = [/\p{Ll}/u, /\p{Lu}/u, /\p{Nd}/u, /[^\p{Ll}\p{Lu}\p{Nd}]/u];
 /** Throws `password_rejected` for a password that the rules do not allow. */
 export function checkPassword(rules: PasswordRules, password: string, { name, email, fullName }: Owner): void {
   const { passwordMinLength: least, passwordClasses: classes } = rules;
-  const length = [...password].length;
+  const length = Array.from(password).length;
   if (length < least || password.length > PASSWORD_MAX_LENGTH) {
     throw rejected(`a password has ${least} to ${PASSWORD_MAX_LENGTH} characters`);
   }

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { catalogMigrations } from '../../catalog/index.ts';
 import { sqliteData } from '../../platform/database/testing.ts';
@@ -6,6 +6,7 @@ import { createSeal, type Database } from '../../platform/index.ts';
 import { accessMigrations } from '../schema.ts';
 import { createUser } from '../users.ts';
 import { createSecondFactors, dropSecondFactor, hasSecondFactor, type SecondFactors, secondFactorMigrations } from './second-factor.ts';
+import { codeAt } from './testing.ts';
 
 const START = Date.parse('2026-01-01T00:00:10Z');
 const STEP = 30_000;
@@ -19,18 +20,6 @@ beforeAll(async () => {
   factors = createSecondFactors({ seal: createSeal(randomBytes(32)), key: randomBytes(32) });
 });
 afterAll(() => store.remove());
-
-/** A code by RFC 4226, sections 5.3 and 5.4, and RFC 6238, section 4, from nothing but node's own. */
-function codeAt(secret: string, time: number): string {
-  let bits = '';
-  for (const letter of secret) bits += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0');
-  const key = Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)));
-  const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(time / STEP)));
-  const mac = createHmac('sha1', key).update(counter).digest();
-  const at = (mac.at(-1) ?? 0) & 15;
-  return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
-}
 
 it('codes are computed here as RFC 6238 has them', () => {
   const secret = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ'; // '12345678901234567890', appendix B

@@ -116,8 +116,8 @@ export function userRoutes(parts: UserParts): Route[] {
       answer: listOf(View),
       async handle({ query }) {
         const { limit = PAGE_DEFAULT, after, sort = 'name', ...filters } = query;
-        const order = sortOf<'name' | 'createdAt'>(sort as 'name');
-        const [name, createdAt, id] = after === undefined ? [] : readCursor(after, ['', 0, 0] as [string, number, number]);
+        const order = sortOf<'name' | 'createdAt'>(sort);
+        const [name, createdAt, id] = after === undefined ? [] : readCursor(after, ['', 0, 0]);
         const last = name === undefined || createdAt === undefined || id === undefined ? undefined : { name, createdAt, id };
         const rows = await listAccounts(database, { ...filters, ...order, last, limit: limit + 1 });
         const { items, next } = pageOf(rows, limit, (row) => [row.name, row.createdAt, row.id]);
