@@ -16,6 +16,7 @@ import {
   createTokenHandler,
   createTokenIssuer,
   createWorkloads,
+  findAccount,
   hasSecondFactor,
   keyAuthenticator,
   localMigrations,
@@ -24,11 +25,21 @@ import {
   passwordAuthenticator,
   providerMigrations,
   sessionMigrations,
+  sourceOf,
   tokenAuthenticator,
 } from './access/index.ts';
 import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
 import { HashThreads, openFileStore, readSmall, SlabPool } from './content/index.ts';
-import { forwardingCounts, forwardingJob, forwardingMigrations } from './evidence/index.ts';
+import {
+  checkpointJob,
+  createNotes,
+  forwardingCounts,
+  forwardingJob,
+  forwardingMigrations,
+  openAuditKeys,
+  retentionJob,
+  trailMigrations,
+} from './evidence/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
 import { type AdaptRoutes, createManagement } from './management.ts';
 import {
@@ -108,6 +119,7 @@ export const migrations = [
   ...outboxMigrations,
   ...auditMigrations,
   ...forwardingMigrations,
+  ...trailMigrations,
   ...webhookMigrations,
   ...idempotencyMigrations,
 ];
@@ -168,14 +180,17 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     ],
     now,
   });
+  const isKnown = async (name: string) => (await findAccount(database, name)) !== undefined;
+  const notes = createNotes({ database, clock, log, sourceOf, isKnown });
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
   const registry = createRegistry({
-    ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder },
+    ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder, notes },
     uploadKey: createSecretKey(secrets.derive('uploads')),
     options: config,
   });
-  const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now });
+  const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now, notes });
+  const auditKeys = openAuditKeys(paths.keys);
   const sinkSeal = createSeal(secrets.derive('audit-sinks'));
   const webhookSeal = createSeal(secrets.derive('webhooks'));
   const registryUrl = config.publicUrl === '' ? `http://${config.listen}` : config.publicUrl;
@@ -197,6 +212,8 @@ export async function startApp(config: Config, { shared, leader, holder, collect
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
       webhookPruneJob({ database, clock, logDays: config.webhookLogDays }),
+      checkpointJob({ database, clock, log, key: auditKeys.privateKey, file: paths.checkpoints }),
+      retentionJob({ database, clock, days: config.auditRetentionDays, legalHold: config.auditLegalHold }),
       forwardingJob({ database, outbound, seal: sinkSeal, clock, log, onFailure: metrics.sinkFailure }),
     ],
     onOutcome: metrics.job,
@@ -221,9 +238,11 @@ export async function startApp(config: Config, { shared, leader, holder, collect
       clock,
       log,
       origin,
+      notes,
       secrets,
       config,
       outbound,
+      auditKey: auditKeys.publicKey,
       sinkSeal,
       webhookSeal,
       registry: registryUrl,
@@ -290,6 +309,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     await Promise.all([jobs.stop(config.drainSeconds * 1000), drained]);
     await hashThreads.close();
     await outbound.close();
+    await notes.flush();
     await keyUse.flush().catch((error: unknown) => log.error({ err: error }, 'the last uses of access keys are lost'));
     await database.close();
   }

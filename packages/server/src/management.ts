@@ -1,7 +1,8 @@
+import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import type { Access, PasswordChecker, Sessions, Throttle } from './access/index.ts';
-import type { Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
+import type { AuditNotes, Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
 import { jobRoutes } from './platform/index.ts';
 
 export interface ManagementParts {
@@ -17,7 +18,10 @@ export interface ManagementParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly origin: RequestOrigin;
+  readonly notes: AuditNotes;
   readonly secrets: Secrets;
+  /** Verifies checkpoints of the audit trail. */
+  readonly auditKey: KeyObject;
   readonly outbound: Outbound;
   /** Seals the secrets of audit sinks. */
   readonly sinkSeal: Seal;
@@ -56,6 +60,7 @@ export async function managementRoutes(parts: ManagementParts): Promise<readonly
     ...catalog.artifactRoutes(parts),
     ...catalog.tagRoutes(parts),
     ...jobRoutes(parts),
+    ...evidence.trailRoutes({ database: parts.database, publicKey: parts.auditKey }),
     ...evidence.forwardingRoutes(parts),
     ...release.webhookRoutes(parts),
   ];

@@ -268,6 +268,12 @@ function cookieProof(cookie: string | undefined): Proof | undefined {
   return cookie === undefined ? undefined : { scheme: 'cookie', cookie };
 }
 
+/** The name that a request claims to come from, whoever sent it; undefined where it claims none. */
+export function claimedName(authorization: string | undefined): string | undefined {
+  if (authorization === undefined || !/^basic /i.test(authorization)) return undefined;
+  return Buffer.from(authorization.slice('basic '.length).trim(), 'base64').toString('utf8').split(':', 1)[0];
+}
+
 /** Throws `unauthorized` for a header that is neither Basic nor Bearer. */
 function proofOf(authorization: string): Proof {
   const space = authorization.indexOf(' ');

@@ -6,6 +6,7 @@ export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
 export { explainRoutes } from './explain-routes.ts';
 export type { Identity, RequestFacts } from './identity.ts';
 export { createThrottle, hasSecondFactor, localMigrations, localRoutes, type Throttle } from './local/index.ts';
+export { sourceOf } from './local/throttle.ts';
 export { findAccount } from './local/user-store.ts';
 export {
   accessKeyRoutes,

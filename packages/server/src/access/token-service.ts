@@ -1,7 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
-import { AppError, type AuditOrigin, describeRequest, type RequestOrigin, readBody, type Session } from '../platform/index.ts';
-import type { Access } from './access.ts';
+import {
+  AppError,
+  type AuditActor,
+  type AuditNotes,
+  type AuditOrigin,
+  describeRequest,
+  type RequestOrigin,
+  readBody,
+  type Session,
+} from '../platform/index.ts';
+import { type Access, claimedName } from './access.ts';
 import { type Identity, identityOf } from './identity.ts';
 import type { Workloads } from './machines/workloads.ts';
 import { isAction, PERMISSION_OF } from './permissions.ts';
@@ -23,7 +32,11 @@ interface Parts {
   readonly workloads: Workloads;
   readonly origin: RequestOrigin;
   readonly now: () => number;
+  /** Where denials are told. */
+  readonly notes: AuditNotes;
 }
+
+const NOBODY: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
 
 export type TokenHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
@@ -31,7 +44,7 @@ export type TokenHandler = (request: IncomingMessage, response: ServerResponse) 
  * `GET /token` (distribution's token specification) and `POST /token` (its OAuth 2.0 form). A token carries exactly the
  * intersection of what was asked and what is held; anonymous callers get the same for public projects.
  */
-export function createTokenHandler({ session, access, tokens, workloads, origin, now }: Parts): TokenHandler {
+export function createTokenHandler({ session, access, tokens, workloads, origin, now, notes }: Parts): TokenHandler {
   async function intersect(identity: Identity, asked: readonly Grant[]): Promise<{ access: Grant[]; refused: Grant[] }> {
     const granted: Grant[] = [];
     const refused: Grant[] = [];
@@ -76,8 +89,21 @@ export function createTokenHandler({ session, access, tokens, workloads, origin,
   async function get(request: IncomingMessage, response: ServerResponse, parameters: URLSearchParams): Promise<void> {
     const { authorization } = request.headers;
     if (authorization !== undefined && !/^basic /i.test(authorization)) throw new AppError('unauthorized', 'the token service takes Basic');
-    const identity = await access.identify({ authorization, cookie: undefined, origin: origin.auditOrigin(request, response) });
+    const from = origin.auditOrigin(request, response);
+    let identity: Identity;
+    try {
+      identity = await access.identify({ authorization, cookie: undefined, origin: from });
+    } catch (error) {
+      noteDenial(error, from, claimedName(authorization));
+      throw error;
+    }
     await answer(response, identity, parameters.getAll('scope'), parameters.get('offline_token') === 'true');
+  }
+
+  function noteDenial(error: unknown, from: AuditOrigin, claimed: string | undefined): void {
+    if (!(error instanceof AppError) || (error.status !== 401 && error.status !== 429)) return;
+    const resource = { type: 'token' };
+    notes.denied({ actor: NOBODY, origin: from, action: 'session.create', resource, reason: error.message }, claimed);
   }
 
   async function post(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -85,7 +111,11 @@ export function createTokenHandler({ session, access, tokens, workloads, origin,
       throw new AppError('bad_request', 'POST /token takes application/x-www-form-urlencoded');
     }
     const form = new URLSearchParams((await readBody(request, response, { limit: MAX_FORM_BYTES, tooLarge })).toString());
-    const identity = await identityOfGrant(form, origin.auditOrigin(request, response));
+    const from = origin.auditOrigin(request, response);
+    const identity = await identityOfGrant(form, from).catch((error: unknown) => {
+      noteDenial(error, from, form.get('username') ?? undefined);
+      throw error;
+    });
     await answer(response, identity, form.getAll('scope'), form.get('access_type') === 'offline');
   }
 

@@ -3,12 +3,12 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import fastifySwagger from '@fastify/swagger';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { type Access, claimedName, type Identity } from '../access/index.ts';
+import type { Access, Identity } from '../access/index.ts';
 import {
   type Answer,
   AppError,
-  append,
   type AuditNotes,
+  append,
   audit,
   type Changed,
   type Clock,
@@ -218,15 +218,8 @@ export async function createApi(parts: ApiParts, surfaces: readonly [ApiSurface,
     if (error.status >= 500) log.error({ err: error.cause ?? error, requestId, path: request.url.split('?', 1)[0] }, 'request failed');
     const known = seen.get(request);
     if (known) {
-      const { body, params, headers, raw } = request as FastifyRequest<{ Params: Record<string, string>; Body: { name?: unknown } | undefined }>;
-      const claimed = known.identity ? body?.name : claimedName(headers.authorization);
-      noteDenial(parts.notes, {
-        error,
-        ...known,
-        origin: origin.auditOrigin(raw, reply.raw),
-        params,
-        claimed: known.route.permission === 'public' || !known.identity ? textOf(claimed) : undefined,
-      });
+      const { body, params, headers, raw } = request as FastifyRequest<{ Params: Record<string, string> }>;
+      noteDenial(parts.notes, { error, ...known, origin: origin.auditOrigin(raw, reply.raw), params, body, headers });
     }
     const challenge = error.status === 401 ? { 'WWW-Authenticate': 'Bearer realm="entrepot"' } : {};
     const surface = surfaces.find(({ prefix }) => request.url.startsWith(`${prefix}/`)) ?? surfaces[0];

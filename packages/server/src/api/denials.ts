@@ -1,5 +1,5 @@
 import { isRepositoryName, projectOf } from '@entrepot/oci';
-import type { Identity } from '../access/index.ts';
+import { claimedName, type Identity } from '../access/index.ts';
 import { type AppError, type AuditActor, type AuditNotes, type AuditOrigin, type Route, repositoryIn } from '../platform/index.ts';
 
 const NOBODY: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
@@ -8,20 +8,27 @@ export interface Denied {
   readonly error: AppError;
   readonly route: Pick<Route, 'permission'> & { readonly audit?: string };
   /** undefined: the proof of it was wrong. */
-  readonly identity: Identity | undefined;
+  readonly identity?: Identity;
   readonly origin: AuditOrigin;
   readonly params: Readonly<Record<string, string | undefined>>;
-  /** Name under which somebody tried to log in. */
-  readonly claimed: string | undefined;
+  readonly headers: { readonly authorization?: string | undefined };
+  readonly body: unknown;
 }
 
 /** Tells the record of a request that was refused for who made it. */
-export function noteDenial(notes: AuditNotes, { error, route, identity, origin, params, claimed }: Denied): void {
+export function noteDenial(notes: AuditNotes, { error, route, identity, origin, params, headers, body }: Denied): void {
   if (error.status !== 401 && error.status !== 403 && error.status !== 429) return;
   const isLogin = identity === undefined || route.permission === 'public';
+  const claimed = identity === undefined ? claimedName(headers.authorization) : isLogin ? nameIn(body) : undefined;
   const action = isLogin ? 'session.create' : (route.audit ?? route.permission);
   const resource = { type: action.split('.', 1)[0]?.split(':', 1)[0] ?? 'none', ...placeOf(params) };
   notes.denied({ actor: identity?.actor ?? NOBODY, origin, action, resource, reason: error.message }, claimed);
+}
+
+/** The name in the form of a login. */
+function nameIn(body: unknown): string | undefined {
+  const { name } = (body ?? {}) as { name?: unknown };
+  return typeof name === 'string' ? name : undefined;
 }
 
 /** The project and repository that a path names, as far as they could be any. */

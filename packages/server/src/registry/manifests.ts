@@ -1,4 +1,4 @@
-import { digestOf, isTag, ManifestError, MEDIA_TYPE, parseDigest, parseManifest } from '@entrepot/oci';
+import { digestOf, isTag, ManifestError, MEDIA_TYPE, parseDigest, parseManifest, projectOf } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
 import {
   deleteManifest,
@@ -76,10 +76,18 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
   async function get(call: Call): Promise<void> {
     const { request, response } = call;
     const { bytes, text, headers } = await load(call);
+    if (options.auditPulls && request.method === 'GET') notePull(call, headers);
     const { 'if-none-match': ifNoneMatch } = request.headers;
     if (ifNoneMatch !== undefined && namesEtag(ifNoneMatch, etagOf(headers))) return answer(response, 304, ['ETag', etagOf(headers)]);
     response.writeHead(200, headers);
     endTogether(response, request.method === 'HEAD' ? undefined : (text ?? bytes));
+  }
+
+  /** What clients ask before they pull, they ask by HEAD. */
+  function notePull({ identity: { actor, origin }, name, reference }: Call, headers: readonly string[]): void {
+    const tag = reference.includes(':') ? {} : { tag: reference };
+    const resource = { type: 'artifact', project: projectOf(name), repository: name, ...tag, digest: etagOf(headers).slice(1, -1) };
+    parts.notes.pulled({ actor, origin, action: 'artifact.pull', resource });
   }
 
   const tooLarge = () => new AppError('manifest_too_large', `a manifest may have at most ${options.manifestMaxBytes} bytes`);

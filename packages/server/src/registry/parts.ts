@@ -1,11 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import type { Access } from '../access/index.ts';
 import type { BlobStore, HashThreads, SlabPool } from '../content/index.ts';
-import type { Clock, Database, Log, Metrics, RequestOrigin } from '../platform/index.ts';
+import type { AuditNotes, Clock, Database, Log, Metrics, RequestOrigin } from '../platform/index.ts';
 
 export interface RegistryOptions {
   readonly sparseIndexes: boolean;
   readonly sparseImages: boolean;
+  /** Whether pulls are told for the audit trail. */
+  readonly auditPulls: boolean;
   readonly manifestMaxBytes: number;
   readonly blobMaxBytes: number;
 }
@@ -21,6 +23,8 @@ export interface RegistryParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly origin: RequestOrigin;
+  /** Where denials and pulls are told. */
+  readonly notes: AuditNotes;
   readonly options: RegistryOptions;
   /** Seals the ids of upload sessions. */
   readonly uploadKey: KeyObject;

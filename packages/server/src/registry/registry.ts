@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
-import type { Action, Identity } from '../access/index.ts';
-import { AppError, audit, describeRequest, type Observe, requestIdOf, type Session, skipBody } from '../platform/index.ts';
+import { type Action, claimedName, type Identity } from '../access/index.ts';
+import { AppError, type AuditActor, audit, describeRequest, type Observe, requestIdOf, type Session, skipBody } from '../platform/index.ts';
 import { createBlobHandlers } from './blobs.ts';
 import { answerError, answerJson, type Call, type Recorded } from './http.ts';
 import { createCatalogHandler, createTagsHandler } from './listing.ts';
@@ -66,13 +66,21 @@ function routesOf(parts: RegistryParts): readonly Route[] {
 
 export type RegistryHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
+/** What was found out about a request before it failed. */
+interface Seen {
+  readonly target: Target | undefined;
+  readonly route: Route | undefined;
+  readonly identity: Identity | undefined;
+}
+
+const NOBODY: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
 const NO_QUERY = new URLSearchParams();
 /** Name of the service in challenges; the same for every install, as tokens are bound to their install by key. */
 const SERVICE = 'entrepot';
 
 /** Answers everything under /v2. Never rejects. */
 export function createRegistry(parts: RegistryParts): RegistryHandler {
-  const { access, metrics, log, clock, origin } = parts;
+  const { access, metrics, log, clock, origin, notes } = parts;
   const routes = new Map<string, Route & { readonly observe: Observe }>();
   const methods = new Map<Resource, string[]>();
   for (const route of routesOf(parts)) {
@@ -86,8 +94,8 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     target: Target,
     route: Route,
     query: URLSearchParams,
+    identity: Identity,
   ): Promise<void> {
-    const identity = await identify(request, response, target, route);
     const { actor } = identity;
     describeRequest(response, target.resource, actor.name);
     await authorize(request, target, route, identity);
@@ -154,24 +162,47 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     return shown;
   }
 
+  /** An anonymous request that is told to authenticate is how every client begins, and no denial. */
+  function noteDenial(request: IncomingMessage, response: ServerResponse, { status, message }: AppError, seen: Seen): void {
+    if (status !== 401 && status !== 403 && status !== 429) return;
+    const { authorization } = request.headers;
+    const { target, route, identity } = seen;
+    if (status === 401 && (authorization === undefined || (identity && !identity.subject))) return;
+    const name = target?.name ?? '';
+    const action =
+      !identity || !route ? 'session.create' : 'audit' in route && typeof route.audit === 'string' ? route.audit : readName(route);
+    const where = name === '' ? {} : { project: projectOf(name), repository: name };
+    const resource = { type: target?.resource ?? 'base', ...where };
+    const from = identity?.origin ?? origin.auditOrigin(request, response);
+    notes.denied(
+      { actor: identity?.actor ?? NOBODY, origin: from, action, resource, reason: message },
+      identity ? undefined : claimedName(authorization),
+    );
+  }
+
   return async (request, response) => {
     const started = performance.now();
     const url = request.url ?? '/';
     const mark = url.indexOf('?');
     let observe: Observe | undefined;
     let routeClass = 'none';
+    let target: Target | undefined;
+    let route: Route | undefined;
+    let identity: Identity | undefined;
     try {
-      const target = parsePath(mark < 0 ? url : url.slice(0, mark));
+      target = parsePath(mark < 0 ? url : url.slice(0, mark));
       if (!target) throw new AppError('not_found', 'no such endpoint');
       routeClass = target.resource;
       describeRequest(response, routeClass);
-      const route = routes.get(`${request.method} ${target.resource}`);
-      if (!route) throw notAllowed(methods.get(target.resource) ?? []);
-      observe = route.observe;
-      await serve(request, response, target, route, mark < 0 ? NO_QUERY : new URLSearchParams(url.slice(mark + 1)));
+      const found = routes.get(`${request.method} ${target.resource}`);
+      if (!found) throw notAllowed(methods.get(target.resource) ?? []);
+      route = found;
+      observe = found.observe;
+      identity = await identify(request, response, target, route);
+      await serve(request, response, target, route, mark < 0 ? NO_QUERY : new URLSearchParams(url.slice(mark + 1)), identity);
     } catch (error) {
       await skipBody(request);
-      fail(request, response, error);
+      noteDenial(request, response, fail(request, response, error), { target, route, identity });
     }
     observe?.((performance.now() - started) / 1000);
     metrics.countStatus(routeClass, response.statusCode);
@@ -180,6 +211,11 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
 
 function notAllowed(methods: readonly string[]): AppError {
   return new AppError('method_not_allowed', 'the method is not allowed here', { headers: { Allow: methods.join(', ') } });
+}
+
+/** Of what changes nothing, such as `artifact.pull`. */
+function readName({ resource, permission }: Route): string {
+  return `${resource === 'manifest' ? 'artifact' : resource}.${permission}`;
 }
 
 function scopeOf({ name }: Target, { permission }: Route): string | undefined {
