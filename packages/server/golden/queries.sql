@@ -573,6 +573,8 @@ select "access_key_secret"."key_id" as "keyId", "access_key_secret"."number", "a
 select "access_key_secret"."key_id" as "keyId", "access_key_secret"."number", "access_key_secret"."ends_at" as "endsAt", "access_key"."owner_kind" as "ownerKind", "access_key"."owner_id" as "ownerId", "access_key"."expires_at" as "expiresAt", "access_key"."limits" from "access_key_secret" inner join "access_key" on "access_key"."id" = "access_key_secret"."key_id" where "access_key_secret"."key_id" = ? and "access_key_secret"."number" = ?;
 -- machines.keySecrets
 select "number", "created_at" as "createdAt", "ends_at" as "endsAt", "last_used_at" as "lastUsedAt", "last_used_from" as "lastUsedFrom" from "access_key_secret" where "key_id" = ? order by "number";
+-- machines.keySecretsOfOwner
+select "access_key_secret"."number", "access_key_secret"."created_at" as "createdAt", "access_key_secret"."ends_at" as "endsAt", "access_key_secret"."last_used_at" as "lastUsedAt", "access_key_secret"."last_used_from" as "lastUsedFrom" from "access_key" inner join "access_key_secret" on "access_key_secret"."key_id" = "access_key"."id" where "access_key"."owner_kind" = ? and "access_key"."owner_id" = ? order by "access_key_secret"."key_id", "access_key_secret"."number";
 -- machines.noteKeyUse
 update "access_key_secret" set "last_used_at" = ?, "last_used_from" = ? where "key_id" = ? and "number" = ? and ("last_used_at" is null or "last_used_at" < ?);
 -- machines.projectIdByName

@@ -53,6 +53,22 @@ const secretsOf = query<{ keyId: number }>()('keySecrets', (db, p) =>
     .where('key_id', '=', p('keyId'))
     .orderBy('number'),
 );
+const secretsOfOwner = query<Owner>()('keySecretsOfOwner', (db, p) =>
+  db
+    .selectFrom('access_key')
+    .innerJoin('access_key_secret', 'access_key_secret.key_id', 'access_key.id')
+    .select([
+      'access_key_secret.number',
+      'access_key_secret.created_at as createdAt',
+      'access_key_secret.ends_at as endsAt',
+      'access_key_secret.last_used_at as lastUsedAt',
+      'access_key_secret.last_used_from as lastUsedFrom',
+    ])
+    .where('access_key.owner_kind', '=', p('kind'))
+    .where('access_key.owner_id', '=', p('id'))
+    .orderBy('access_key_secret.key_id')
+    .orderBy('access_key_secret.number'),
+);
 const insertKey = query<Owner & { name: string; limits: string | null; expiresAt: number | null; now: number }>()(
   'insertAccessKey',
   (db, p) =>
@@ -215,6 +231,11 @@ export async function requireKey(session: Session, owner: Owner, keyId: number):
 export async function keyOfRobot(session: Session, robotId: number): Promise<AccessKey | undefined> {
   const row = await session.first(firstKeyOf, { kind: 'robot', id: robotId });
   return row && (await toKey(session, row));
+}
+
+/** Secrets of the one key of a robot. */
+export async function secretsOfRobot(session: Session, id: number): Promise<KeySecret[]> {
+  return await session.all(secretsOfOwner, { kind: 'robot', id });
 }
 
 export async function pageOfKeys(

@@ -13,7 +13,7 @@ import {
   sortOf,
 } from '../../platform/index.ts';
 import type { Identity } from '../identity.ts';
-import { createKey, keyOfRobot, rotateKey } from './access-keys.ts';
+import { createKey, keyOfRobot, rotateKey, secretsOfRobot } from './access-keys.ts';
 import {
   heldBy,
   projectIdOf,
@@ -111,7 +111,7 @@ function routesAt(parts: RobotParts, { path: base, where, ofHome, ofRobot: ofOne
       disabled,
       expiresAt: shownTime(expiresAt),
       rights: await rightsOf(session, id),
-      secrets: secretViews((await keyOfRobot(session, id))?.secrets ?? []),
+      secrets: secretViews(await secretsOfRobot(session, id)),
       createdAt: shownTime(createdAt),
       createdBy,
     };
