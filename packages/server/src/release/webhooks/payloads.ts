@@ -38,7 +38,7 @@ function cloudEvent({ id, name, at, ...data }: Told, registry: string): object {
 }
 
 /** The `type` of CloudEvents. */
-export function typeOf(name: string): string {
+function typeOf(name: string): string {
   return `io.entrepot.${name}.v1`;
 }
 

@@ -71,7 +71,7 @@ export function webhookRoutes(parts: WebhookRouteParts): Route[] {
 
 const etagOf = ({ id, version }: Webhook) => `${id}.${version}`;
 
-export function resourceOf({ name }: Webhook, project: string | undefined): AuditResource {
+function resourceOf({ name }: Webhook, project: string | undefined): AuditResource {
   return { type: 'webhook', name, ...(project === undefined ? {} : { project }) };
 }
 
