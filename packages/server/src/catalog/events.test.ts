@@ -65,7 +65,10 @@ test('pushes, moved tags and deletions are told in the order in which they happe
   await database.write((tx) => deleteTag(tx, { repositoryId, name: '1', by: 'bob', now: 3 }));
   await database.write((tx) => deleteManifest(tx, repositoryId, digest('b'), 'bob', 4));
   const made = ['repository.created', { by: 'ann' }];
-  const pushed = (letter: string, ...tags: string[]) => ['manifest.pushed', { digest: digest(letter), mediaType, size: 1, tags, by: 'ann' }];
+  const pushed = (letter: string, ...tags: string[]) => [
+    'manifest.pushed',
+    { digest: digest(letter), mediaType, size: 1, tags, by: 'ann' },
+  ];
   expect(await told()).toEqual([
     made,
     pushed('a', '1', 'latest'),

@@ -3,7 +3,10 @@ import type { CatalogTables } from './schema.ts';
 
 /** What this room announces, in the transaction of the change itself. Blobs announce nothing: manifests say what counts. */
 export type CatalogEvent =
-  | { readonly topic: 'manifest.pushed'; readonly payload: { digest: string; mediaType: string; size: number; tags: readonly string[]; by: string } }
+  | {
+      readonly topic: 'manifest.pushed';
+      readonly payload: { digest: string; mediaType: string; size: number; tags: readonly string[]; by: string };
+    }
   | {
       readonly topic: 'manifest.deleted';
       /** `tags` went with it. */
