@@ -1,6 +1,6 @@
 import { type AuditActor, audit, type Clock, type Database, type JobDefinition, queriesOf, type Session } from '../../platform/index.ts';
 import { oldestUnsent } from '../forwarding/store.ts';
-import { checkpointBefore } from './checkpoints.ts';
+import { checkpointBefore, pageOfCheckpoints } from './checkpoints.ts';
 import type { TrailTables } from './schema.ts';
 
 const query = queriesOf<TrailTables>('evidence');
@@ -13,7 +13,6 @@ export async function firstRecordOf(session: Session): Promise<number | undefine
 }
 
 const DAY_MS = 24 * 3_600_000;
-const BATCH = 5000;
 const SYSTEM: AuditActor = { kind: 'system', id: null, name: 'retention', credential: null };
 
 interface Parts {
@@ -45,8 +44,9 @@ export function retentionJob({ database, clock, days, legalHold }: Parts): JobDe
       });
       for (let seq = from - 1; seq < end.seq; ) {
         signal.throwIfAborted();
-        seq = Math.min(seq + BATCH, end.seq);
-        const upTo = seq;
+        // To a checkpoint each time: whatever a crash leaves begins at a signed place.
+        const upTo = (await pageOfCheckpoints(database, seq, 1))[0]?.seq ?? end.seq;
+        seq = upTo;
         await database.write((tx) => Promise.resolve(tx.run(dropUpTo, { seq: upTo })), { durable: false });
       }
       return { dropped: end.seq - from + 1 };
