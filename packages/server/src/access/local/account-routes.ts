@@ -60,9 +60,9 @@ export async function requireOwnPassword(
   caller: Identity,
   password: string,
 ): Promise<Account> {
-  const { name } = requireOwner(caller);
+  const { id, name } = requireOwner(caller);
   const user = await passwords.check(name, password, caller.origin.client);
-  const account = user && (await findAccount(database, name));
+  const account = user?.id === id && (await findAccount(database, name));
   if (!account) throw wrong();
   return account;
 }

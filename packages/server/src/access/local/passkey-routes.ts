@@ -108,6 +108,8 @@ export function passkeyRoutes(parts: PasskeyParts): Route[] {
       answer: Options,
       async handle({ body, caller, now, baseUrl }) {
         const account = await requireOwnPassword(parts, caller, body.password);
+        // Else it would let in whom the provider no longer does.
+        if (account.passwordHash === '') throw new AppError('bad_request', 'only users with a password of this registry have passkeys');
         const { generateRegistrationOptions } = await library();
         const publicKey = await generateRegistrationOptions({
           rpName: 'Entrepot',
