@@ -6,6 +6,7 @@ import { type Answer, basic, Client, must } from '../harness/client.ts';
 import { tokenKey } from '../harness/jwt.ts';
 import { type People, populate } from '../harness/people.ts';
 import { ask } from '../harness/raw.ts';
+import { done, everyItem, rest } from '../harness/rest.ts';
 import { ADMIN, startServer, type TestServer } from '../harness/server.ts';
 
 describe('F4 secrets', () => {
@@ -23,7 +24,16 @@ describe('F4 secrets', () => {
     const client = people.client('alice');
     const offline = await must(client, [200], 'GET', '/token?offline_token=true&scope=repository:demo/app:pull,push');
     const { token, refresh_token: refresh } = offline.json<{ token: string; refresh_token: string }>();
+    const admin = new Client(server.url);
+    const made = `made-${randomBytes(12).toString('hex')}`;
+    await done(201, admin, 'POST', '/users', { name: 'bob', password: made });
+    await done(201, admin, 'POST', '/audit-sinks', {
+      ...{ name: 'central', target: { kind: 'http', url: 'http://203.0.113.1/' }, secrets: { authorization: `Bearer sink-${made}` } },
+    });
+    const key = await done<{ secret: string }>(201, client, 'POST', '/access-keys', { name: 'laptop', expiresAt: null });
     for (const [what, secret] of [
+      ['a password given by the API', made],
+      ['the secret of an access key', key.secret],
       ["the admin's password", ADMIN.password],
       ["a user's password", people.password('alice')],
       ['a wrong password', wrong],
@@ -60,10 +70,13 @@ describe('F4 secrets', () => {
       `Digest ${wrong}`,
     ]) {
       const by = new Client(server.url, authorization);
+      answers.push(await rest(by, 'GET', '/audit'));
       for (const path of ['/v2/', '/v2/demo/app/tags/list', '/v2/_catalog', '/token', '/metrics', '/nowhere']) await take(by, 'GET', path);
       await take(by, 'PUT', '/v2/demo/app/manifests/1', { body: Buffer.from(wrong) });
       await take(by, 'POST', `/v2/demo/app/blobs/uploads/?digest=${wrong}`, { body: Buffer.from(wrong) });
     }
+    answers.push(await rest(nobody, 'POST', '/login', { name: 'alice', password: wrong }));
+    answers.push(await rest(nobody, 'POST', '/login', { name: wrong, password: 'whatever' }));
     for (const secret of [wrong, people.password('alice'), ADMIN.password, token, refresh]) {
       await take(nobody, 'GET', `/token?password=${secret}&account=alice`);
       await take(nobody, 'GET', `/v2/demo/app/tags/list?token=${secret}`);
@@ -103,6 +116,13 @@ describe('F4 secrets', () => {
   test('F4 the metrics do not show one, and are for this machine only', async () => {
     readBy('the metrics', (await must(Client.anonymous(server.url), [200], 'GET', '/metrics')).bytes.toString());
     await must(Client.anonymous(server.url), [403], 'GET', '/metrics', { headers: { 'X-Forwarded-For': '203.0.113.9' } });
+  });
+
+  test('F4 no audit record shows one, though all that was refused is told', async () => {
+    const records = async () => await everyItem<{ record: { action: string } }>(new Client(server.url), '/audit?outcome=denied');
+    await expect.poll(async () => (await records()).length, { timeout: 20_000 }).toBeGreaterThan(5);
+    await expect.poll(async () => JSON.stringify(await records()), { timeout: 20_000 }).toContain('"action":"audit:read"');
+    readBy('the audit trail', JSON.stringify(await everyItem(new Client(server.url), '/audit')));
   });
 
   test('F4 nothing on the disk shows one but the file of the master key, which its owner alone may read', async () => {
