@@ -63,7 +63,7 @@ export async function startIdentityProvider(url: string, name: string): Promise<
   return Object.assign(self, { issuer, requests, stop: () => close(server) });
 }
 
-export async function listenOn(server: Server): Promise<string> {
+async function listenOn(server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   atEnd(() => close(server));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -96,7 +96,7 @@ async function testOidc(
   await trace(
     'keys',
     async () => {
-      const response = await fetch(String(server.jwks_uri ?? ''), { ...call, signal: AbortSignal.timeout(OIDC_TIMEOUT_MS) });
+      const response = await fetch(server.jwks_uri ?? '', { ...call, signal: AbortSignal.timeout(OIDC_TIMEOUT_MS) });
       const found = (await response.json().catch(() => undefined)) as { keys?: unknown } | undefined;
       if (!Array.isArray(found?.keys) || found.keys.length === 0) throw new TypeError('the provider publishes no keys');
       return found.keys.length;

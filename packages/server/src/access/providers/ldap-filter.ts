@@ -1,10 +1,12 @@
-/** Whatever could be read as part of a filter, and all that is not printable ASCII, byte by byte (RFC 4515, section 3). */
+/**
+ * Whatever could be read as part of a filter, and control characters, as RFC 4515, section 3, says. Letters beyond ASCII stay: the
+ * library reads their escaped bytes one by one, and so as other letters.
+ */
 export function escapeFilterValue(value: string): string {
-  return Array.from(Buffer.from(value, 'utf8'), (byte) =>
-    byte < 0x20 || byte > 0x7e || '*()\\'.includes(String.fromCharCode(byte))
-      ? `\\${byte.toString(16).padStart(2, '0')}`
-      : String.fromCharCode(byte),
-  ).join('');
+  return Array.from(value, (letter) => {
+    const code = letter.codePointAt(0) ?? 0;
+    return code < 0x20 || code === 0x7f || '*()\\'.includes(letter) ? `\\${code.toString(16).padStart(2, '0')}` : letter;
+  }).join('');
 }
 
 /** A filter with the values in place of `{user}` and `{dn}`. */

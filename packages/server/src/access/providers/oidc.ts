@@ -64,7 +64,9 @@ export function outboundFetch(outbound: Outbound): CustomFetch {
 export async function discover(outbound: Outbound, { settings, secret }: Omit<OidcClient, 'key'>): Promise<Configuration> {
   const oidc = await library();
   const { issuer, clientId } = settings;
-  const inTheClear = issuer.startsWith('http:') ? [oidc.allowInsecureRequests] : []; // only this machine itself may be one
+  // Only this machine itself may be one: `checkIssuer`.
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- marked so only to stand out
+  const inTheClear: ((configuration: Configuration) => void)[] = issuer.startsWith('http:') ? [oidc.allowInsecureRequests] : [];
   const found = await oidc.discovery(new URL(issuer), clientId, undefined, oidc.None(), {
     [oidc.customFetch]: outboundFetch(outbound),
     execute: inTheClear,

@@ -17,7 +17,7 @@ const COMMON = {
   adminGroup: Type.Optional(Type.String({ maxLength: 256, description: 'its members administer the system' })),
 };
 
-export const OidcInput = Type.Object(
+const OidcInput = Type.Object(
   {
     kind: Type.Literal('oidc'),
     ...COMMON,
@@ -53,7 +53,7 @@ const LdapGroups = Type.Union([
   ),
 ]);
 
-export const LdapInput = Type.Object(
+const LdapInput = Type.Object(
   {
     kind: Type.Literal('ldap'),
     ...COMMON,
