@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { migrations } from '../../app.ts';
 import { openSqlite } from '../../platform/database/sqlite.ts';
-import { type AuditEntry, audit, createJobRunner, createLog, type Database } from '../../platform/index.ts';
+import { type AuditEntry, audit, auditMigrations, createJobRunner, createLog, type Database, jobMigrations } from '../../platform/index.ts';
+import { forwardingMigrations } from '../forwarding/schema.ts';
 import { allCheckpoints, checkpointJob, readCheckpointFile } from './checkpoints.ts';
 import { exportLines, openExport } from './export.ts';
 import { chainHead, recordsInOrder } from './records.ts';
 import { firstRecordOf, retentionJob } from './retention.ts';
+import { trailMigrations } from './schema.ts';
 import { verifyTrail } from './trail.ts';
 
 const START = Date.UTC(2026, 0, 1);
@@ -32,7 +33,7 @@ beforeEach(async () => {
   now = START;
   keys = generateKeyPairSync('ed25519');
   database = openSqlite(path, { checkpoint: false });
-  await database.migrate(migrations);
+  await database.migrate([...jobMigrations, ...auditMigrations, ...forwardingMigrations, ...trailMigrations]);
 });
 afterEach(async () => {
   await database.close();
