@@ -38,10 +38,10 @@ export type AdaptRoutes = (routes: readonly Route[]) => readonly Route[];
 /** All route tables of the management API. */
 export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
   const [access, catalog, evidence, release] = await Promise.all([
-    import('./access/index.ts'),
-    import('./catalog/index.ts'),
-    import('./evidence/index.ts'),
-    import('./release/index.ts'),
+    import('./access/routes.ts'),
+    import('./catalog/routes.ts'),
+    import('./evidence/routes.ts'),
+    import('./release/routes.ts'),
   ]);
   return [
     ...access.projectRoutes(parts),
@@ -75,7 +75,7 @@ export function createManagement(
 
   async function load(): Promise<(request: IncomingMessage, response: ServerResponse) => void> {
     const { createApi, harborSurface, managementSurface } = await import('./api/index.ts');
-    const { repositoriesSeen } = await import('./access/index.ts');
+    const { repositoriesSeen } = await import('./access/routes.ts');
     const routes = adapt(await managementRoutes(parts));
     const harbor = harborSurface({ ...parts, seen: repositoriesSeen(parts.access) }, routes);
     const { handle } = await createApi(parts, [managementSurface(routes), harbor]);
@@ -83,7 +83,11 @@ export function createManagement(
   }
 
   return async (request, response) => {
-    loading ??= load();
+    // What fails to load now, as when no file can be opened, is tried again by the next request.
+    loading ??= load().catch((error: unknown) => {
+      loading = undefined;
+      throw error;
+    });
     const handle = await loading;
     handle(request, response);
     await finished(response).catch(() => undefined); // who goes away is told nothing

@@ -30,7 +30,10 @@ beforeAll(async () => {
   access = createAccess({
     session: database,
     rules: createRules(database),
-    authenticators: [passwordAuthenticator(createPasswordChecker(database, unthrottled), () => false), tokenAuthenticator(database, tokens, () => 1)],
+    authenticators: [
+      passwordAuthenticator(createPasswordChecker(database, unthrottled), () => false),
+      tokenAuthenticator(database, tokens, () => 1),
+    ],
     now: () => 1,
   });
   await database.write(async (tx) => {

@@ -1,26 +1,19 @@
 export { type Access, claimedName, createAccess, type Decision, type Explanation, type PullableProject, type Resource } from './access.ts';
 export { findAssignment, type NamedAssignment, pageOfAssignments } from './assignment-list.ts';
-export { assignmentRoutes } from './assignment-routes.ts';
 export { assign, assignmentMigrations, setMember } from './assignments.ts';
 export { passwordAuthenticator, tokenAuthenticator } from './authenticators.ts';
-export { explainRoutes } from './explain-routes.ts';
 export type { Identity, RequestFacts } from './identity.ts';
-export { createThrottle, hasSecondFactor, localMigrations, localRoutes, type Throttle } from './local/index.ts';
+export { createThrottle, hasSecondFactor, localMigrations, type Throttle } from './local/index.ts';
 export { sourceOf } from './local/throttle.ts';
 export { findAccount } from './local/user-store.ts';
 export {
-  accessKeyRoutes,
   createIssuerKeys,
   createKeyUse,
   createWorkloads,
   findRobotById,
   keyAuthenticator,
   machineMigrations,
-  robotKeyRoutes,
-  robotRoutes,
-  trustRuleRoutes,
 } from './machines/index.ts';
-export { memberRoutes } from './member-routes.ts';
 export {
   createPasswordChecker,
   hashPassword,
@@ -31,13 +24,9 @@ export {
   randomPassword,
 } from './passwords.ts';
 export { type Action, isPermission, PERMISSIONS, type Permission } from './permissions.ts';
-export { policyRoutes } from './policies/index.ts';
 export { pageOfProjects } from './project-list.ts';
-export { projectRoutes } from './project-routes.ts';
 export { ensureProject } from './projects.ts';
-export { createLdapLogins, PROVIDER_SECRETS, providerMigrations, providerRoutes } from './providers/index.ts';
-export { repositoriesSeen } from './repositories-seen.ts';
-export { roleRoutes } from './role-routes.ts';
+export { createLdapLogins, PROVIDER_SECRETS, providerMigrations } from './providers/index.ts';
 export { isProjectRole, ROLES, type Role } from './roles.ts';
 export { createRules } from './rules.ts';
 export { accessMigrations } from './schema.ts';

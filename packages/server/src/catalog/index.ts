@@ -1,6 +1,5 @@
 export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
-export { artifactRoutes } from './artifact-routes.ts';
 export { findBlob, linkBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export { artifactCount, repositoryCount } from './counts.ts';
 export type { CatalogEvent } from './events.ts';
@@ -34,10 +33,8 @@ export {
 } from './projects.ts';
 export { findRepositoryFacts, listRepositories, type RepositoryFacts } from './repository-list.ts';
 export { catalogJobs } from './repository-removal.ts';
-export { repositoryRoutes, type SeenProject } from './repository-routes.ts';
 export { catalogMigrations } from './schema.ts';
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
-export { tagRoutes } from './tag-routes.ts';
 export { deleteTag, findTag, pageOfTags } from './tags.ts';
 export {
   clearUploadLeases,

@@ -1,6 +1,5 @@
 export { forwardingCounts } from './forwarding/counts.ts';
 export { forwardingJob } from './forwarding/delivery.ts';
-export { forwardingRoutes } from './forwarding/routes.ts';
 export { forwardingMigrations } from './forwarding/schema.ts';
 export { oldestUnsent } from './forwarding/store.ts';
 export { createNotes } from './notes/notes.ts';
@@ -17,6 +16,5 @@ export {
   retentionJob,
   type Trail,
   trailMigrations,
-  trailRoutes,
   verifyTrail,
 } from './trail/index.ts';

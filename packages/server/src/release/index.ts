@@ -1,5 +1,4 @@
 export { webhookConsumer } from './webhooks/consumer.ts';
 export { webhookJob } from './webhooks/job.ts';
 export { pruneJob as webhookPruneJob } from './webhooks/prune.ts';
-export { webhookRoutes } from './webhooks/routes.ts';
 export { webhookMigrations } from './webhooks/schema.ts';

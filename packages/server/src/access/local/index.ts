@@ -1,15 +1,6 @@
-import { type Config, createSeal, type Route, type Secrets } from '../../platform/index.ts';
-import { accountRoutes } from './account-routes.ts';
-import { createChallenges } from './challenges.ts';
-import { groupRoutes } from './group-routes.ts';
-import { type LoginParts, loginRoutes } from './login-routes.ts';
-import { passkeyRoutes } from './passkey-routes.ts';
 import { passkeyMigrations } from './passkey-store.ts';
-import { createSecondFactors, secondFactorMigrations } from './second-factor.ts';
-import { secondFactorRoutes } from './second-factor-routes.ts';
-import { sessionRoutes } from './session-routes.ts';
+import { secondFactorMigrations } from './second-factor.ts';
 import { throttleMigrations } from './throttle.ts';
-import { userRoutes } from './user-routes.ts';
 import { accountMigrations } from './user-store.ts';
 
 export { hasSecondFactor } from './second-factor.ts';
@@ -17,24 +8,3 @@ export { createThrottle, type Throttle } from './throttle.ts';
 
 /** Tables of users and of how they log in. */
 export const localMigrations = [...accountMigrations, ...throttleMigrations, ...secondFactorMigrations, ...passkeyMigrations];
-
-interface Parts extends Omit<LoginParts, 'secondFactors'> {
-  readonly secrets: Secrets;
-  readonly config: Config;
-}
-
-/** Users and groups, how users log in, and their sessions. */
-export function localRoutes(given: Parts): Route[] {
-  const { secrets } = given;
-  const secondFactors = createSecondFactors({ seal: createSeal(secrets.derive('totp')), key: secrets.derive('recovery-codes') });
-  const parts = { ...given, secondFactors, challenges: createChallenges(secrets.derive('passkeys')) };
-  return [
-    ...loginRoutes(parts),
-    ...sessionRoutes(parts),
-    ...accountRoutes(parts),
-    ...secondFactorRoutes(parts),
-    ...passkeyRoutes(parts),
-    ...userRoutes(parts),
-    ...groupRoutes(parts),
-  ];
-}

@@ -1,10 +1,6 @@
-export { accessKeyRoutes } from './access-key-routes.ts';
 export { createIssuerKeys } from './issuer-keys.ts';
 export { keyAuthenticator } from './key-authenticator.ts';
 export { createKeyUse } from './key-use.ts';
-export { robotKeyRoutes } from './robot-key-routes.ts';
-export { robotRoutes } from './robot-routes.ts';
 export { findRobotById } from './robots.ts';
 export { machineMigrations } from './schema.ts';
-export { trustRuleRoutes } from './trust-rule-routes.ts';
 export { createWorkloads } from './workloads.ts';

@@ -1,27 +1,2 @@
-import { type Clock, createSeal, type Route, type Secrets } from '../../platform/index.ts';
-import { linkRoutes } from './link-routes.ts';
-import { createOidc } from './oidc.ts';
-import { type OidcRouteParts, oidcRoutes } from './oidc-routes.ts';
-import { type ProviderParts, providerStoreRoutes } from './provider-routes.ts';
-
 export { createLdapLogins } from './ldap-logins.ts';
-export { providerMigrations } from './schema.ts';
-
-/** Purpose of the key that seals secrets of providers. */
-export const PROVIDER_SECRETS = 'identity-providers';
-
-type Parts = Omit<ProviderParts, 'providerSeal'> &
-  Omit<OidcRouteParts, 'oidc' | 'providerSeal' | 'loginSeal'> & { readonly secrets: Secrets; readonly clock: Clock };
-
-/** Identity providers, and logins by them. */
-export function providerRoutes(parts: Parts): Route[] {
-  const { secrets, outbound, clock } = parts;
-  const providerSeal = createSeal(secrets.derive(PROVIDER_SECRETS));
-  const loginSeal = createSeal(secrets.derive('oidc-logins'));
-  const oidc = createOidc(outbound, () => clock.now());
-  return [
-    ...providerStoreRoutes({ ...parts, providerSeal }),
-    ...linkRoutes(parts),
-    ...oidcRoutes({ ...parts, oidc, providerSeal, loginSeal }),
-  ];
-}
+export { PROVIDER_SECRETS, providerMigrations } from './schema.ts';

@@ -1,6 +1,9 @@
 import type { Generated } from 'kysely';
 import type { Migration } from '../../platform/index.ts';
 
+/** Purpose of the key that seals secrets of providers. */
+export const PROVIDER_SECRETS = 'identity-providers';
+
 export interface ProviderTables {
   identity_provider: {
     id: Generated<number>;

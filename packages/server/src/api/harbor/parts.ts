@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import Type from 'typebox';
 import type { Access, Identity } from '../../access/index.ts';
-import { findProjectById, type SeenProject } from '../../catalog/index.ts';
+import { findProjectById } from '../../catalog/index.ts';
+import type { SeenProject } from '../../catalog/routes.ts';
 import type { Session } from '../../platform/index.ts';
 
 export interface HarborParts {

@@ -3,6 +3,5 @@ export { exportLines, openExport } from './export.ts';
 export { openAuditKeys } from './keys.ts';
 export { chainHead, recordsInOrder } from './records.ts';
 export { firstRecordOf, retentionJob } from './retention.ts';
-export { trailRoutes } from './routes.ts';
 export { trailMigrations } from './schema.ts';
 export { type Trail, verifyTrail } from './trail.ts';

@@ -1,0 +1,4 @@
+// The room's other face: its route tables, loaded with the management API and not before.
+export { artifactRoutes } from './artifact-routes.ts';
+export { repositoryRoutes, type SeenProject } from './repository-routes.ts';
+export { tagRoutes } from './tag-routes.ts';
