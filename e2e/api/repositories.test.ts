@@ -205,8 +205,7 @@ describe('artifacts', () => {
     const { index, children } = await pushIndex('demo/deleted', 'v1');
     expect(await refused(people.client('developer'), 'DELETE', at('deleted', '/artifacts/v1'))).toBe('403 denied');
     expect(await refused(root, 'DELETE', at('deleted', `/artifacts/${children[0]}`))).toBe('405 manifest_referenced');
-    const batch = (references: string[]) =>
-      rest(people.client('maintainer'), 'POST', at('deleted', '/artifacts/delete'), { references });
+    const batch = (references: string[]) => rest(people.client('maintainer'), 'POST', at('deleted', '/artifacts/delete'), { references });
     expect((await batch([...children])).status).toBe(405);
     expect((await batch([index, sha256('missing')])).status).toBe(404);
     expect((await everyItem(root, at('deleted', '/artifacts'))).length).toBe(3);

@@ -6,8 +6,8 @@ import {
   chainHead,
   exportLines,
   firstRecordOf,
-  openAuditKeys,
   openExport,
+  readAuditKeys,
   readCheckpointFile,
   recordsInOrder,
   type Trail,
@@ -33,7 +33,7 @@ export async function verifyAudit(config: Config): Promise<string> {
       first,
       isWhole: true,
     };
-    return await report(trail, openAuditKeys(keys).publicKey);
+    return await report(trail, readAuditKeys(keys).publicKey);
   });
 }
 
@@ -44,7 +44,7 @@ export async function verifyAuditExport(file: string, publicKeyFile: string): Pr
 
 /** The public key of a data directory, in PEM. */
 export function auditPublicKey(config: Config): string {
-  return openAuditKeys(dataPaths(config).keys).publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  return readAuditKeys(dataPaths(config).keys).publicKey.export({ type: 'spki', format: 'pem' }).toString();
 }
 
 /** Writes audit records as lines of JSON, with what verifies them elsewhere. */

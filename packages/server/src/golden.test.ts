@@ -1,4 +1,10 @@
 import { expect, test } from 'vitest';
+// Loaded for their statements: the route tables come with the first request to the management API.
+import './access/routes.ts';
+import './catalog/routes.ts';
+import './evidence/routes.ts';
+import './release/routes.ts';
+import './api/index.ts';
 import { migrations } from './app.ts';
 import { createMetrics, QUERIES, sqliteCompiler } from './platform/index.ts';
 

@@ -36,7 +36,7 @@ export interface ManagementParts {
 export type AdaptRoutes = (routes: readonly Route[]) => readonly Route[];
 
 /** All route tables of the management API. */
-export async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
+async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
   const [access, catalog, evidence, release] = await Promise.all([
     import('./access/routes.ts'),
     import('./catalog/routes.ts'),

@@ -1,7 +1,6 @@
 export { forwardingCounts } from './forwarding/counts.ts';
 export { forwardingJob } from './forwarding/delivery.ts';
 export { forwardingMigrations } from './forwarding/schema.ts';
-export { oldestUnsent } from './forwarding/store.ts';
 export { createNotes } from './notes/notes.ts';
 export {
   allCheckpoints,
@@ -11,6 +10,7 @@ export {
   firstRecordOf,
   openAuditKeys,
   openExport,
+  readAuditKeys,
   readCheckpointFile,
   recordsInOrder,
   retentionJob,

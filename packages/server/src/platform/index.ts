@@ -80,7 +80,6 @@ export {
   listOf,
   listQuery,
   PAGE_DEFAULT,
-  PAGE_MAX,
   pageOf,
   type RestCall,
   type Route,

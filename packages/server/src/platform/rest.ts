@@ -141,7 +141,7 @@ export function repositoryIn(project: string, repository: string): string {
 }
 
 export const PAGE_DEFAULT = 50;
-export const PAGE_MAX = 1000;
+const PAGE_MAX = 1000;
 
 /** Query of a list: page size and position, the fields it may be sorted by (`-` before one for descending), its filters. */
 export function listQuery<S extends string, F extends Record<string, TSchema>>(sortable: readonly S[], filters: F) {

@@ -1,6 +1,6 @@
 export { allCheckpoints, checkpointJob, readCheckpointFile } from './checkpoints.ts';
 export { exportLines, openExport } from './export.ts';
-export { openAuditKeys } from './keys.ts';
+export { openAuditKeys, readAuditKeys } from './keys.ts';
 export { chainHead, recordsInOrder } from './records.ts';
 export { firstRecordOf, retentionJob } from './retention.ts';
 export { trailMigrations } from './schema.ts';
