@@ -173,7 +173,7 @@ async function seed(): Promise<void> {
 async function sampleOf(listPath: string, project: string): Promise<string | undefined> {
   const answer = await ask('root', 'GET', listPath);
   if (!answer.ok) return undefined;
-  const { items } = (await answer.json()) as { items?: readonly Record<string, unknown>[] };
+  const { items } = (await answer.json()) as { items?: readonly Record<string, string | number | undefined>[] };
   const [item] = items ?? [];
   const key = item?.id ?? item?.seq ?? item?.name ?? item?.digest;
   // A repository is named in full, and below its project's path without that.

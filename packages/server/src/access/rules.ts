@@ -100,7 +100,7 @@ function toStatements({ role, permissions, pattern, project, custom, group }: As
   const source = `${what} ${where}${group === null ? '' : ` through group ${group}`}`;
   const own: Statement = {
     effect,
-    permissions: (role === null ? listed(permissions) : (permissionsOfRole(role) ?? listed(custom))) as ReadonlySet<Permission>,
+    permissions: role === null ? listed(permissions) : (permissionsOfRole(role) ?? listed(custom)),
     project: project ?? undefined,
     repositories: pattern === null ? undefined : compileGlob(pattern),
     source,

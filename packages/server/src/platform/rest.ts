@@ -109,8 +109,7 @@ export interface ChangeRoute<
 }
 
 /** A route whatever its schemas; the assembly in `api` checks input before it hands it over. */
-// biome-ignore lint/suspicious/noExplicitAny: the schemas of different routes have nothing in common
-export type Route = ReadRoute<any, any, any, any, any> | ChangeRoute<any, any, any, any, any, any>;
+export type Route = ReadRoute | ChangeRoute;
 
 /** Declares routes for callers of one kind, so that each handler sees its input as its schemas say. */
 export function routesFor<C extends Caller>() {
@@ -177,7 +176,7 @@ export function readCursor<K extends readonly (string | number)[]>(text: string,
   }
   const fits = Array.isArray(key) && key.length === like.length && like.every((part, at) => typeof (key as unknown[])[at] === typeof part);
   if (!fits) throw new AppError('pagination_invalid', 'after is not a position that a page gave');
-  return key as unknown as K;
+  return key as K;
 }
 
 /** A page from rows of which one more was read than it holds, and where the next page begins. */
