@@ -164,7 +164,7 @@ export async function createApi(parts: ApiParts, surfaces: readonly [ApiSurface,
       url: request.url,
       headers: request.headers,
     };
-    if ('handle' in route) return send(route, call, reply, (await route.handle(call)) as AnyAnswer);
+    if ('handle' in route) return send(route, call, reply, await route.handle(call));
     const given = request.headers['idempotency-key'];
     // Those whom nobody knows would share their keys, and see each other's answers.
     const isRepeatable = route.method === 'POST' && caller.subject !== undefined;

@@ -64,21 +64,21 @@ export function adapter(routes: readonly Route[]): Adapter {
             const { route = name, ...changed } = (await read?.(call)) ?? {};
             const inner = { ...call, ...changed };
             const base = changeNamed(route);
-            return { base, inner, prepared: (await base.prepare?.(inner as never)) as unknown };
+            return { base, inner, prepared: await base.prepare?.(inner) };
           }),
         change: (tx: Session, call: AnyCall, { base, inner, prepared }: { base: ChangeOf; inner: AnyCall; prepared: unknown }) =>
           recoded(codes, async () => {
-            const done = (await base.change(tx, inner as never, prepared)) as AnyChange;
+            const done = (await base.change(tx, inner, prepared)) as AnyChange;
             const { body, replay, etag: _, headers: __, ...record } = done;
             const isSecret = 'replay' in done;
             return { ...record, ...tell?.(body, call), ...(isSecret ? { replay: tell?.(replay, call).body } : {}) };
           }),
-      } as Route;
+      };
     },
     async read(name, call) {
       const route = known.get(name);
       if (!route || !('handle' in route)) throw new Error(`nothing is read by ${name} in the management API`);
-      return (await route.handle(call as never)) as AnyAnswer;
+      return await route.handle(call);
     },
   };
 }
