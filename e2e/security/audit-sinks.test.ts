@@ -1,28 +1,9 @@
-import { createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { listenOn } from '../../packages/server/src/evidence/forwarding/testing-sinks.ts';
-import { atEnd } from '../harness/at-end.ts';
 import { Client } from '../harness/client.ts';
+import { INSIDE, inUrl, listenInside } from '../harness/inside.ts';
 import { done, refused, rest } from '../harness/rest.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 
-/** Loopback, private, link-local and metadata addresses, in the spellings that some programs read as those. */
-const INSIDE = [
-  ...[
-    '127.0.0.1',
-    'localhost',
-    '127.1',
-    '2130706433',
-    '0x7f000001',
-    '0177.0.0.1',
-    '0.0.0.0',
-    '::1',
-    '::',
-    '::ffff:127.0.0.1',
-    '::ffff:7f00:1',
-  ],
-  ...['10.0.0.1', '192.168.0.1', '169.254.169.254', '100.100.100.200', '168.63.129.16', 'fd00:ec2::254', 'fe80::1', '64:ff9b::7f00:1'],
-];
 const KINDS = ['fluentd', 'syslog', 'http', 'elasticsearch'] as const;
 
 const REFUSED = /^400 (invalid_input|bad_request)$/;
@@ -35,18 +16,10 @@ interface Check {
 describe('D1 audit sinks', () => {
   let server: TestServer;
   let client: Client;
-  let inside: Server;
-  let port: number;
-  let connections = 0;
+  let inside: Awaited<ReturnType<typeof listenInside>>;
 
   beforeAll(async () => {
-    inside = createServer((socket) => {
-      connections++;
-      socket.on('error', () => undefined).end('secret of the inside\n');
-    });
-    const listening = await listenOn(inside);
-    port = listening.port;
-    atEnd(listening.close);
+    inside = await listenInside('secret of the inside\n');
     server = await startServer();
     client = new Client(server.url);
     for (const kind of KINDS) {
@@ -56,8 +29,8 @@ describe('D1 audit sinks', () => {
   afterAll(async () => expect(await server.stop()).toBe(0));
 
   function targetOf(kind: (typeof KINDS)[number], host: string) {
-    if (kind === 'fluentd' || kind === 'syslog') return { kind, host, port, tls: false };
-    return { kind, url: `http://${host.includes(':') ? `[${host}]` : host}:${port}/` };
+    if (kind === 'fluentd' || kind === 'syslog') return { kind, host, port: inside.port, tls: false };
+    return { kind, url: `http://${inUrl(host)}:${inside.port}/` };
   }
 
   test.each(KINDS)('D1 a sink of kind %s leads nowhere inside, whatever its address is written like', async (kind) => {
@@ -67,7 +40,7 @@ describe('D1 audit sinks', () => {
       expect([host, ok, error]).toEqual([host, false, expect.stringMatching(/not public and not in outboundAllow|cannot be resolved/)]);
       expect(error).not.toContain('secret of the inside');
     }
-    expect(connections).toBe(0);
+    expect(inside.connections()).toBe(0);
   });
 
   test.each([
@@ -92,7 +65,9 @@ describe('D1 audit sinks', () => {
     'D1 %j is no host of a sink',
     async (host) => {
       for (const kind of ['fluentd', 'syslog']) {
-        expect(await refused(client, 'PATCH', `/audit-sinks/${kind}`, { target: { kind, host, port } })).toBe('400 invalid_input');
+        expect(await refused(client, 'PATCH', `/audit-sinks/${kind}`, { target: { kind, host, port: inside.port } })).toBe(
+          '400 invalid_input',
+        );
       }
     },
   );

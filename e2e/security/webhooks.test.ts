@@ -1,18 +1,11 @@
-import { createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { listenOn } from '../../packages/server/src/evidence/forwarding/testing-sinks.ts';
-import { atEnd } from '../harness/at-end.ts';
 import { Client } from '../harness/client.ts';
+import { INSIDE, inUrl, listenInside } from '../harness/inside.ts';
 import { type People, populate } from '../harness/people.ts';
 import { until } from '../harness/raw.ts';
 import { done, everyItem, refused, rest } from '../harness/rest.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 
-/** Loopback, private, link-local and metadata addresses, in the spellings that some programs read as those. */
-const INSIDE = [
-  ...['127.0.0.1', 'localhost', '127.1', '2130706433', '0x7f000001', '0177.0.0.1', '0.0.0.0', '[::1]', '[::]', '[::ffff:127.0.0.1]'],
-  ...['10.0.0.1', '192.168.0.1', '169.254.169.254', '100.100.100.200', '[fd00:ec2::254]', '[fe80::1]', '[64:ff9b::7f00:1]'],
-];
 const BLOCKED = 'the address is not one that webhooks may lead to';
 
 interface Hook {
@@ -28,18 +21,10 @@ describe('webhooks', () => {
   let server: TestServer;
   let client: Client;
   let people: People;
-  let inside: Server;
-  let port: number;
-  let connections = 0;
+  let inside: Awaited<ReturnType<typeof listenInside>>;
 
   beforeAll(async () => {
-    inside = createServer((socket) => {
-      connections++;
-      socket.on('error', () => undefined).end('HTTP/1.1 200 OK\r\n\r\nsecret of the inside\n');
-    });
-    const listening = await listenOn(inside);
-    port = listening.port;
-    atEnd(listening.close);
+    inside = await listenInside('HTTP/1.1 200 OK\r\n\r\nsecret of the inside\n');
     server = await startServer();
     client = new Client(server.url);
     people = await populate(server, {
@@ -56,7 +41,7 @@ describe('webhooks', () => {
     const hook = await make('one', 'https://ci.example.com/');
     const path = `/projects/one/webhooks/${hook.id}`;
     for (const host of INSIDE) {
-      await done(200, client, 'PATCH', path, { url: `http://${host}:${port}/` });
+      await done(200, client, 'PATCH', path, { url: `http://${inUrl(host)}:${inside.port}/` });
       const told = await done<object>(200, client, 'POST', `${path}/ping`);
       // What an unusual spelling becomes is for the resolver of this machine to say; that it is not called is what counts.
       expect([host, told]).toEqual([host, expect.objectContaining({ ok: false, status: null })]);
@@ -66,7 +51,7 @@ describe('webhooks', () => {
     const log = () => everyItem<Delivery>(client, `${path}/deliveries`);
     await until('it was tried', async () => (await log()).every(({ attempts }) => attempts > 0) && (await log()).length > 0);
     expect(new Set((await log()).map(({ error }) => error))).toEqual(new Set([BLOCKED]));
-    expect(connections).toBe(0);
+    expect(inside.connections()).toBe(0);
   });
 
   test.each([

@@ -429,8 +429,6 @@ delete from "audit_record" where "seq" <= ?;
 select "seq" from "audit_record" order by "seq" limit ?;
 -- evidence.firstSince
 select "seq" from "audit_record" where "at" >= ? order by "at", "seq" limit ?;
--- evidence.head
-select "seq", "hash" from "audit_head" where "id" = ?;
 -- evidence.insertCheckpoint
 insert into "audit_checkpoint" ("seq", "at", "body", "signature") values (?, ?, ?, ?) on conflict ("seq") do nothing;
 -- evidence.newestCheckpoint

@@ -140,13 +140,14 @@ export async function openDatabase(
 export async function startApp(config: Config, { shared, leader, holder, collectAll }: Role, adapt?: AdaptRoutes): Promise<Instance> {
   const log = createLog(config.logLevel);
   const clock = systemClock;
+  const now = () => clock.now();
   const metrics = createMetrics();
   const paths = dataPaths(config);
   const database = await openDatabase(config, { checkpoint: leader, onWrite: metrics.database('write') });
   const secrets = openSecrets(paths.keys);
   const blobs = openFileStore(paths.blobs);
   const origin = createRequestOrigin(config);
-  const throttle = createThrottle({ database, key: secrets.derive('logins'), now: () => clock.now() });
+  const throttle = createThrottle({ database, key: secrets.derive('logins'), now });
   const outbound = createOutbound(config);
   const directories = createLdapLogins({
     ...{ database, outbound, clock, seal: createSeal(secrets.derive(PROVIDER_SECRETS)) },
@@ -161,11 +162,10 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   });
   const sessions = createSessions({
     database,
-    now: () => clock.now(),
+    now,
     idleMinutes: config.sessionIdleMinutes,
     maxHours: config.sessionHours,
   });
-  const now = () => clock.now();
   const keyUse = createKeyUse(database);
   const workloads = createWorkloads({ database, issuers: createIssuerKeys(outbound, now), clock });
   const access = createAccess({

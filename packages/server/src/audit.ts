@@ -3,7 +3,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { openDatabase } from './app.ts';
 import {
   allCheckpoints,
-  chainHead,
   exportLines,
   firstRecordOf,
   openExport,
@@ -13,7 +12,7 @@ import {
   type Trail,
   verifyTrail,
 } from './evidence/index.ts';
-import { type Config, type Database, dataPaths } from './platform/index.ts';
+import { auditHead, type Config, type Database, dataPaths } from './platform/index.ts';
 
 /** Verifies the audit trail of a data directory, beside a running server too, and tells what came of it in one line; throws with the first bad record. */
 export async function verifyAudit(config: Config): Promise<string> {
@@ -23,7 +22,7 @@ export async function verifyAudit(config: Config): Promise<string> {
     const outside = readCheckpointFile(checkpoints);
     const signed = [];
     for await (const checkpoint of allCheckpoints(database)) signed.push(checkpoint);
-    const head = (await chainHead(database)) ?? { seq: 0, hash: '' };
+    const head = (await auditHead(database)) ?? { seq: 0, hash: '' };
     const inside = signed.filter(({ checkpoint }) => checkpoint.seq <= head.seq);
     const first = (await firstRecordOf(database)) ?? 1;
     const trail: Trail = {

@@ -1,4 +1,4 @@
-import type { AuditActor, AuditOrigin, Caller, MaybePromise } from '../platform/index.ts';
+import { ANONYMOUS, type AuditActor, type AuditOrigin, type Caller, type MaybePromise } from '../platform/index.ts';
 import type { Grant } from './scope.ts';
 import type { Statement } from './statements.ts';
 
@@ -38,8 +38,6 @@ export type Proof =
 
 /** Knows one kind of proof. Gives undefined for what is not of its kind, and throws `unauthorized` for what is and is wrong. */
 export type Authenticator = (proof: Proof, origin: AuditOrigin) => MaybePromise<Identity | undefined>;
-
-const ANONYMOUS: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
 
 export function anonymous(origin: AuditOrigin): Identity {
   return { actor: ANONYMOUS, origin, subject: undefined, token: undefined, limits: undefined };

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
 import {
+  ANONYMOUS,
   AppError,
-  type AuditActor,
   type AuditNotes,
   type AuditOrigin,
   describeRequest,
@@ -35,8 +35,6 @@ interface Parts {
   /** Where denials are told. */
   readonly notes: AuditNotes;
 }
-
-const NOBODY: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
 
 export type TokenHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
@@ -103,7 +101,7 @@ export function createTokenHandler({ session, access, tokens, workloads, origin,
   function noteDenial(error: unknown, from: AuditOrigin, claimed: string | undefined): void {
     if (!(error instanceof AppError) || (error.status !== 401 && error.status !== 429)) return;
     const resource = { type: 'token' };
-    notes.denied({ actor: NOBODY, origin: from, action: 'session.create', resource, reason: error.message }, claimed);
+    notes.denied({ actor: ANONYMOUS, origin: from, action: 'session.create', resource, reason: error.message }, claimed);
   }
 
   async function post(request: IncomingMessage, response: ServerResponse): Promise<void> {

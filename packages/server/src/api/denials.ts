@@ -1,8 +1,6 @@
 import { isRepositoryName, projectOf } from '@entrepot/oci';
 import { claimedName, type Identity } from '../access/index.ts';
-import { type AppError, type AuditActor, type AuditNotes, type AuditOrigin, type Route, repositoryIn } from '../platform/index.ts';
-
-const NOBODY: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
+import { ANONYMOUS, type AppError, type AuditNotes, type AuditOrigin, type Route, repositoryIn } from '../platform/index.ts';
 
 export interface Denied {
   readonly error: AppError;
@@ -22,7 +20,7 @@ export function noteDenial(notes: AuditNotes, { error, route, identity, origin, 
   const claimed = identity === undefined ? claimedName(headers.authorization) : isLogin ? nameIn(body) : undefined;
   const action = isLogin ? 'session.create' : (route.audit ?? route.permission);
   const resource = { type: action.split('.', 1)[0]?.split(':', 1)[0] ?? 'none', ...placeOf(params) };
-  notes.denied({ actor: identity?.actor ?? NOBODY, origin, action, resource, reason: error.message }, claimed);
+  notes.denied({ actor: identity?.actor ?? ANONYMOUS, origin, action, resource, reason: error.message }, claimed);
 }
 
 /** The name in the form of a login. */

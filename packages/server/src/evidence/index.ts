@@ -4,7 +4,6 @@ export { forwardingMigrations } from './forwarding/schema.ts';
 export { createNotes } from './notes/notes.ts';
 export {
   allCheckpoints,
-  chainHead,
   checkpointJob,
   exportLines,
   firstRecordOf,

@@ -13,6 +13,9 @@ export interface AuditActor {
   readonly credential: { readonly kind: string; readonly id: string | null } | null;
 }
 
+/** Whom nobody knows. */
+export const ANONYMOUS: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
+
 /** From where. */
 export interface AuditOrigin {
   readonly client: string;
@@ -57,7 +60,7 @@ export interface AuditNotes {
   pulled(note: AuditNote): void;
 }
 
-interface AuditTables {
+export interface AuditTables {
   audit_record: {
     /** Rises by one from record to record; no number is missing. */
     seq: number;
@@ -144,13 +147,18 @@ export function auditHash(previous: string, body: string): string {
   return createHash('sha256').update(previous).update('\n').update(body).digest('hex');
 }
 
+/** The end of the chain; undefined where nothing was recorded yet. */
+export async function auditHead(session: Session): Promise<{ seq: number; hash: string } | undefined> {
+  return await session.first(head, {});
+}
+
 /**
  * Writes an audit record in the transaction of what it tells of: the record exists if and only if the change does. Records
  * are numbered and chained in the order of their transactions; SQLite's one writer gives that, a database with several must
  * lock the head.
  */
 export async function audit(tx: Session, entry: AuditEntry, clock: Clock): Promise<void> {
-  const last = (await tx.first(head, {})) ?? { seq: 0, hash: AUDIT_GENESIS };
+  const last = (await auditHead(tx)) ?? { seq: 0, hash: AUDIT_GENESIS };
   const seq = last.seq + 1;
   const at = clock.now();
   const body = canonicalize({ seq, at: new Date(at).toISOString(), ...entry }) ?? '';

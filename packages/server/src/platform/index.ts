@@ -1,6 +1,7 @@
 export { type AddressRange, inRanges, parseRanges } from './address-ranges.ts';
 export { endTogether } from './answers.ts';
 export {
+  ANONYMOUS,
   AUDIT_GENESIS,
   type AuditActor,
   type AuditEntry,
@@ -8,8 +9,10 @@ export {
   type AuditNotes,
   type AuditOrigin,
   type AuditResource,
+  type AuditTables,
   audit,
   auditHash,
+  auditHead,
   auditMigrations,
 } from './audit.ts';
 export { brokenOff, chunksOf, contentLength, hasBody, readBody, skipBody, wantBody } from './body.ts';
@@ -80,6 +83,7 @@ export {
   listOf,
   listQuery,
   PAGE_DEFAULT,
+  PLAIN_URL,
   pageOf,
   type RestCall,
   type Route,

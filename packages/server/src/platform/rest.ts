@@ -139,6 +139,9 @@ export function repositoryIn(project: string, repository: string): string {
   return repository === '_' ? project : `${project}/${repository}`;
 }
 
+/** Of an address that is shown and recorded, and so no place for what is secret: neither user nor query nor fragment. */
+export const PLAIN_URL = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[^\\s?#@\\\\]*)?$';
+
 export const PAGE_DEFAULT = 50;
 const PAGE_MAX = 1000;
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
 import { type Action, claimedName, type Identity } from '../access/index.ts';
-import { AppError, type AuditActor, audit, describeRequest, type Observe, requestIdOf, type Session, skipBody } from '../platform/index.ts';
+import { ANONYMOUS, AppError, audit, describeRequest, type Observe, requestIdOf, type Session, skipBody } from '../platform/index.ts';
 import { createBlobHandlers } from './blobs.ts';
 import { answerError, answerJson, type Call, type Recorded } from './http.ts';
 import { createCatalogHandler, createTagsHandler } from './listing.ts';
@@ -73,7 +73,6 @@ interface Seen {
   readonly identity: Identity | undefined;
 }
 
-const NOBODY: AuditActor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null };
 const NO_QUERY = new URLSearchParams();
 /** Name of the service in challenges; the same for every install, as tokens are bound to their install by key. */
 const SERVICE = 'entrepot';
@@ -175,7 +174,7 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     const resource = { type: target?.resource ?? 'base', ...where };
     const from = identity?.origin ?? origin.auditOrigin(request, response);
     notes.denied(
-      { actor: identity?.actor ?? NOBODY, origin: from, action, resource, reason: message },
+      { actor: identity?.actor ?? ANONYMOUS, origin: from, action, resource, reason: message },
       identity ? undefined : claimedName(authorization),
     );
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { AppError, type AuditOrigin, audit, type Clock, type Database } from '../../platform/index.ts';
+import { ANONYMOUS, AppError, type AuditOrigin, audit, type Clock, type Database } from '../../platform/index.ts';
 import { type Authenticator, type Identity, identityOf, type Subject } from '../identity.ts';
 import { findOwner } from '../subjects.ts';
 import { loadConditions } from './conditions.ts';
@@ -146,9 +146,8 @@ export function createWorkloads({ database, issuers, clock }: Parts): Workloads 
     if (denied.has(rule.issuer)) return;
     denied.set(rule.issuer, true);
     const robot = await findRobotById(database, rule.robotId);
-    const actor = { kind: 'anonymous', id: null, name: 'anonymous', credential: null } as const;
     const after = { rule: rule.name, issuer: rule.issuer, claims: tellClaims(claims, []) };
-    const entry = { actor, origin, action: 'token.exchange', resource: robotResource(robot?.name ?? ''), after };
+    const entry = { actor: ANONYMOUS, origin, action: 'token.exchange', resource: robotResource(robot?.name ?? ''), after };
     const reason = "the trust rule's condition is not met";
     await database.write((tx) => audit(tx, { ...entry, outcome: 'denied', reason }, clock));
   }

@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import {
+  ANONYMOUS,
   AppError,
   audit,
   type Clock,
@@ -185,7 +186,7 @@ export function oidcRoutes(parts: OidcRouteParts): Route[] {
   }
 
   async function recordDenial({ name }: Provider, { subject }: Person, reason: string, origin: Identity['origin']): Promise<void> {
-    const actor = { kind: 'anonymous', id: null, name: 'anonymous', credential: { kind: 'oidc', id: name } } as const;
+    const actor = { ...ANONYMOUS, credential: { kind: 'oidc', id: name } };
     const entry = { actor, origin, action: 'session.create', resource: { type: 'session' }, after: { provider: name, subject } };
     await database.write((tx) => audit(tx, { ...entry, outcome: 'denied', reason }, clock));
   }

@@ -1,11 +1,10 @@
 import Type, { type Static, type TProperties } from 'typebox';
-import { AppError } from '../../platform/index.ts';
+import { AppError, PLAIN_URL } from '../../platform/index.ts';
 
 const Host = (description: string) => Type.String({ minLength: 1, maxLength: 253, pattern: '^[A-Za-z0-9._:-]+$', description });
-/** Neither a user nor a query: addresses are shown and recorded, and so no place for what is secret. */
 const Url = Type.String({
   maxLength: 2048,
-  pattern: '^https?://[A-Za-z0-9._:\\[\\]-]+(/[^\\s?#@\\\\]*)?$',
+  pattern: PLAIN_URL,
   description: 'http or https, without user, password, query and fragment',
 });
 const Visible = (description: string) => Type.String({ minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$', description });

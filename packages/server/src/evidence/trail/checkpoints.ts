@@ -2,8 +2,17 @@ import { createHash, type KeyObject, sign, verify } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import canonicalize from 'canonicalize';
-import { AUDIT_GENESIS, type Clock, type Database, type JobDefinition, type Log, queriesOf, type Session } from '../../platform/index.ts';
-import { chainHead, recordsInOrder } from './records.ts';
+import {
+  AUDIT_GENESIS,
+  auditHead,
+  type Clock,
+  type Database,
+  type JobDefinition,
+  type Log,
+  queriesOf,
+  type Session,
+} from '../../platform/index.ts';
+import { recordsInOrder } from './records.ts';
 import type { TrailTables } from './schema.ts';
 import { followChain } from './verify.ts';
 
@@ -135,12 +144,12 @@ export function checkpointJob({ database, clock, log, key, file }: Parts): JobDe
     schedule: { everyMs: 0 },
     maxAttempts: Number.POSITIVE_INFINITY,
     async ready() {
-      const [end, last] = [await chainHead(database), await database.first(newest, {})];
+      const [end, last] = [await auditHead(database), await database.first(newest, {})];
       const open = (end?.seq ?? 0) - (last?.seq ?? 0);
       return open >= EVERY_RECORDS || (open > 0 && clock.now() - (last?.at ?? 0) >= EVERY_MS);
     },
     async run(_, { hold }) {
-      const [end, last] = [await chainHead(database), await database.first(newest, {})];
+      const [end, last] = [await auditHead(database), await database.first(newest, {})];
       if (!end) return { seq: 0 };
       const before = last ? { seq: last.seq, hash: toSigned(last).checkpoint.hash } : { seq: 0, hash: AUDIT_GENESIS };
       const found = await followChain(recordsInOrder(database, before.seq + 1, end.seq), before);

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import canonicalize from 'canonicalize';
-import type { Session } from '../../platform/index.ts';
+import { auditHead, type Session } from '../../platform/index.ts';
 import { allCheckpoints, type SignedCheckpoint } from './checkpoints.ts';
-import { chainHead, type RecordRow, recordsInOrder } from './records.ts';
+import { type RecordRow, recordsInOrder } from './records.ts';
 import type { Trail } from './trail.ts';
 
 /** First line of an export. */
@@ -21,7 +21,7 @@ interface ExportedRecord {
 
 /** Records from one number to another as lines of JSON, after what is needed to verify them elsewhere. */
 export async function* exportLines(session: Session, range: { readonly from: number; readonly to: number }): AsyncGenerator<string> {
-  const end = (await chainHead(session))?.seq ?? 0;
+  const end = (await auditHead(session))?.seq ?? 0;
   const to = Math.min(range.to, end);
   let from = range.from;
   for await (const { seq } of recordsInOrder(session, range.from, to)) {

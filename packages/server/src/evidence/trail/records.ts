@@ -4,17 +4,7 @@ import type { TrailTables } from './schema.ts';
 const query = queriesOf<TrailTables>('evidence');
 
 /** A record as it lies in the database. */
-export interface RecordRow {
-  readonly seq: number;
-  readonly at: number;
-  readonly actor: string;
-  readonly action: string;
-  readonly outcome: string;
-  readonly project: string | null;
-  readonly repository: string | null;
-  readonly body: string;
-  readonly hash: string;
-}
+export type RecordRow = Readonly<TrailTables['audit_record']>;
 
 const COLUMNS = ['seq', 'at', 'actor', 'action', 'outcome', 'project', 'repository', 'body', 'hash'] as const;
 
@@ -58,7 +48,6 @@ const recordsFrom = query<{ seq: number; to: number; limit: number }>()('records
 const firstSince = query<{ at: number }>()('firstSince', (db, p) =>
   db.selectFrom('audit_record').select('seq').where('at', '>=', p('at')).orderBy('at').orderBy('seq').limit(1),
 );
-const head = query()('head', (db) => db.selectFrom('audit_head').select(['seq', 'hash']).where('id', '=', 1));
 
 export interface RecordFilter {
   readonly limit: number;
@@ -96,11 +85,6 @@ export async function firstAt(session: Session, at: number): Promise<number | un
 
 export async function findRecord(session: Session, seq: number): Promise<RecordRow | undefined> {
   return await session.first(recordBySeq, { seq });
-}
-
-/** The end of the chain; undefined where nothing was recorded yet. */
-export async function chainHead(session: Session): Promise<{ seq: number; hash: string } | undefined> {
-  return await session.first(head, {});
 }
 
 const CHUNK = 1000;

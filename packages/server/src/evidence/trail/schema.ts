@@ -1,18 +1,6 @@
-import type { Migration } from '../../platform/index.ts';
+import type { AuditTables, Migration } from '../../platform/index.ts';
 
-export interface TrailTables {
-  audit_record: {
-    seq: number;
-    at: number;
-    actor: string;
-    action: string;
-    outcome: string;
-    project: string | null;
-    repository: string | null;
-    body: string;
-    hash: string;
-  };
-  audit_head: { id: number; seq: number; hash: string };
+export interface TrailTables extends AuditTables {
   /** What the chain was at a time, signed with a key outside the database. Never deleted. */
   audit_checkpoint: { seq: number; at: number; body: string; signature: string };
 }

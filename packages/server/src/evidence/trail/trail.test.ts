@@ -6,11 +6,20 @@ import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '../../platform/database/sqlite.ts';
-import { type AuditEntry, audit, auditMigrations, createJobRunner, createLog, type Database, jobMigrations } from '../../platform/index.ts';
+import {
+  type AuditEntry,
+  audit,
+  auditHead,
+  auditMigrations,
+  createJobRunner,
+  createLog,
+  type Database,
+  jobMigrations,
+} from '../../platform/index.ts';
 import { forwardingMigrations } from '../forwarding/schema.ts';
 import { allCheckpoints, checkpointJob, readCheckpointFile } from './checkpoints.ts';
 import { exportLines, openExport } from './export.ts';
-import { chainHead, recordsInOrder } from './records.ts';
+import { recordsInOrder } from './records.ts';
 import { firstRecordOf, retentionJob } from './retention.ts';
 import { trailMigrations } from './schema.ts';
 import { verifyTrail } from './trail.ts';
@@ -65,7 +74,7 @@ async function sign(): Promise<void> {
 async function verify() {
   const checkpoints = [];
   for await (const checkpoint of allCheckpoints(database)) checkpoints.push(checkpoint);
-  const head = await chainHead(database);
+  const head = await auditHead(database);
   const first = (await firstRecordOf(database)) ?? 1;
   const records = recordsInOrder(database, first, Number.MAX_SAFE_INTEGER);
   return await verifyTrail(

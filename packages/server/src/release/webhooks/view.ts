@@ -1,4 +1,5 @@
 import Type, { type Static } from 'typebox';
+import { PLAIN_URL } from '../../platform/index.ts';
 import type { Delivery } from './deliveries.ts';
 import { liveSecrets, namesOf, type WebhookSecrets } from './secrets.ts';
 import type { Webhook } from './store.ts';
@@ -7,10 +8,9 @@ import { DELIVERY_STATES, EVENT_NAMES, FORMATS } from './words.ts';
 const Time = Type.String({ format: 'date-time' });
 const Null = Type.Null();
 
-/** Neither user nor query: addresses are shown and recorded, and so no place for what is secret. */
 export const Url = Type.String({
   maxLength: 2048,
-  pattern: '^https?://[A-Za-z0-9._:\\[\\]-]+(/[^\\s?#@\\\\]*)?$',
+  pattern: PLAIN_URL,
   description: 'http or https, without user, password, query and fragment; a query is one of the secrets',
 });
 export const Name = Type.String({ minLength: 1, maxLength: 64, pattern: '^[^\\x00-\\x1f\\x7f]+$' });
