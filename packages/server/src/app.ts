@@ -41,6 +41,7 @@ import {
   trailMigrations,
 } from './evidence/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
+import { lifecycleJobs, lifecycleMigrations } from './lifecycle/index.ts';
 import { type AdaptRoutes, createManagement } from './management.ts';
 import {
   AppError,
@@ -121,6 +122,7 @@ export const migrations = [
   ...forwardingMigrations,
   ...trailMigrations,
   ...webhookMigrations,
+  ...lifecycleMigrations,
   ...idempotencyMigrations,
 ];
 
@@ -209,6 +211,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
         consumers: consumers.map(({ name }) => name),
       }),
       ...catalogJobs({ database }),
+      ...lifecycleJobs({ database, blobs, clock, log, config }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
       webhookPruneJob({ database, clock, logDays: config.webhookLogDays }),
@@ -230,6 +233,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     {
       database,
       stopping: stopping.signal,
+      blobs,
       readBlob,
       access,
       sessions,

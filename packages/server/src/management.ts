@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import type { Access, PasswordChecker, Sessions, Throttle } from './access/index.ts';
+import type { BlobStore } from './content/index.ts';
 import type { AuditNotes, Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
 import { jobRoutes } from './platform/index.ts';
 
@@ -9,6 +10,7 @@ export interface ManagementParts {
   readonly database: Database;
   /** Aborted when the process ends. */
   readonly stopping: AbortSignal;
+  readonly blobs: BlobStore;
   /** A small blob that is stored; undefined where it is missing or larger. */
   readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
   readonly access: Access;
@@ -37,10 +39,11 @@ export type AdaptRoutes = (routes: readonly Route[]) => readonly Route[];
 
 /** All route tables of the management API. */
 async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const [access, catalog, evidence, release] = await Promise.all([
+  const [access, catalog, evidence, lifecycle, release] = await Promise.all([
     import('./access/routes.ts'),
     import('./catalog/routes.ts'),
     import('./evidence/routes.ts'),
+    import('./lifecycle/routes.ts'),
     import('./release/routes.ts'),
   ]);
   return [
@@ -63,6 +66,7 @@ async function managementRoutes(parts: ManagementParts): Promise<readonly Route[
     ...evidence.trailRoutes({ database: parts.database, publicKey: parts.auditKey }),
     ...evidence.forwardingRoutes(parts),
     ...release.webhookRoutes(parts),
+    ...lifecycle.lifecycleRoutes(parts),
   ];
 }
 

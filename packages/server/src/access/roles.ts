@@ -7,10 +7,28 @@ interface RoleKind {
   readonly permissions: readonly Permission[];
 }
 
-const LIMITED_GUEST = ['project:read', 'repository:list', 'repository:pull', 'artifact:read', 'tag:list'] as const;
+const LIMITED_GUEST = ['project:read', 'quota:read', 'repository:list', 'repository:pull', 'artifact:read', 'tag:list'] as const;
 const GUEST = [...LIMITED_GUEST, 'member:read', 'robot:read'] as const;
-const DEVELOPER = [...GUEST, 'repository:push', 'repository:update', 'tag:create'] as const;
-const MAINTAINER = [...DEVELOPER, 'repository:delete', 'artifact:delete', 'tag:delete', 'webhook:read'] as const;
+const DEVELOPER = [
+  ...GUEST,
+  'retention:read',
+  'immutability:read',
+  'trash:read',
+  'repository:push',
+  'repository:update',
+  'tag:create',
+] as const;
+/** Who may delete may also say what is deleted by rule, what never, and bring it back. */
+const MAINTAINER = [
+  ...DEVELOPER,
+  'retention:manage',
+  'immutability:manage',
+  'trash:restore',
+  'repository:delete',
+  'artifact:delete',
+  'tag:delete',
+  'webhook:read',
+] as const;
 const PROJECT_ADMIN = ALL_PERMISSIONS.filter((permission) => PERMISSIONS[permission] !== 'system');
 
 /** Reads everything but what images hold, and changes nothing. */
@@ -35,7 +53,7 @@ export const ROLES = {
 export type Role = keyof typeof ROLES;
 
 /** What anybody, logged in or not, may do in a public project. */
-export const PUBLIC: ReadonlySet<Permission> = new Set(LIMITED_GUEST);
+export const PUBLIC: ReadonlySet<Permission> = new Set(LIMITED_GUEST.filter((permission) => permission !== 'quota:read'));
 
 export function isRole(text: string): text is Role {
   return Object.hasOwn(ROLES, text);

@@ -8,6 +8,13 @@ export interface BlobReader {
   close(): Promise<void>;
 }
 
+/** A blob as it lies in storage. */
+export interface StoredBlob {
+  readonly digest: string;
+  /** Bytes of its content. */
+  readonly size: number;
+}
+
 /** Bytes of an upload on their way in. One writer at a time; writes are strictly in order. */
 export interface UploadWriter {
   write(buffer: Uint8Array, length: number, position: number): Promise<void>;
@@ -44,6 +51,12 @@ export interface BlobStore {
   removeUpload(id: string): Promise<void>;
   /** Uploads whose last byte came before a time (milliseconds since 1970). */
   staleUploads(before: number): AsyncIterable<string>;
+  /** Takes a blob away for good; nothing happens where it is not there. */
+  remove(digest: string): Promise<void>;
+  /** Every stored blob, in no order, some that come or go meanwhile left out or not. */
+  blobs(): AsyncIterable<StoredBlob>;
+  /** An address that gives the blob to whoever has it, for a few minutes; undefined where the bytes have to pass through here. */
+  addressOf?(digest: string): Promise<string | undefined>;
   /** Throws unless the store can be written to. */
   ping(): Promise<void>;
 }

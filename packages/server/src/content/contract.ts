@@ -59,6 +59,33 @@ export function blobStoreContract(name: string, storage: () => TestStorage): voi
         expect(await store.open(digestOf('nothing'))).toBeUndefined();
       });
 
+      it('is gone in all stores once removed, and comes back when stored again', async () => {
+        const bytes = randomBytes(1000);
+        const digest = digestOf(bytes);
+        await store.remove(digest);
+        await store.put(digest, bytes);
+        await other.remove(digest);
+        expect(await content(store, digest)).toBeUndefined();
+        await store.put(digest, bytes);
+        expect(await content(other, digest)).toEqual(bytes);
+      });
+
+      it('is listed with its size, and no other thing is', async () => {
+        const found = async () => {
+          const all: string[] = [];
+          for await (const { digest, size } of other.blobs()) all.push(`${digest} ${size}`);
+          return all.sort();
+        };
+        expect(await found()).toEqual([]);
+        const blobs = [text(''), text('one'), randomBytes(100_000)].map((bytes) => ({ digest: digestOf(bytes), bytes }));
+        const long = { digest: digestOf('long', 'sha512'), bytes: text('long') };
+        for (const { digest, bytes } of [...blobs, long]) await store.put(digest, bytes);
+        await append(newUpload(), text('not yet a blob'));
+        await store.remove(digestOf('one'));
+        const left = [...blobs, long].filter(({ digest }) => digest !== digestOf('one'));
+        expect(await found()).toEqual(left.map(({ digest, bytes }) => `${digest} ${bytes.length}`).sort());
+      });
+
       it.each<[string, DigestAlgorithm, Buffer]>([
         ['of some bytes', 'sha256', randomBytes(1000)],
         ['under its sha512 digest', 'sha512', randomBytes(1000)],

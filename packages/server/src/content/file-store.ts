@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, constants, fdatasync, fstatSync, fsync, ftruncate, mkdirSync, open, openSync, read, statSync, write } from 'node:fs';
-import { copyFile, mkdir, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { copyFile, mkdir, opendir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { parseDigest } from '@entrepot/oci';
@@ -59,7 +59,11 @@ export function openFileStore(root: string): BlobStore {
     const folder = dirname(target);
     await ensureShared(dirname(folder));
     await mkdir(folder).catch(ignore('EEXIST'));
-    await rename(path, target);
+    await rename(path, target).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      await mkdir(folder).catch(ignore('EEXIST')); // the blob was removed meanwhile, and its folder with it
+      await rename(path, target);
+    });
     await Promise.all([directories.sync(folder), directories.sync(dirname(folder))]);
   }
 
@@ -125,6 +129,27 @@ export function openFileStore(root: string): BlobStore {
       for await (const entry of await opendir(uploads)) {
         const info = await stat(uploadPath(entry.name)).catch(ignore('ENOENT'));
         if (info && info.mtimeMs < before) yield entry.name;
+      }
+    },
+
+    async remove(digest) {
+      const path = blobPath(digest);
+      await unlink(path).catch(ignore('ENOENT'));
+      await rmdir(dirname(path)).catch(ignore('ENOENT', 'ENOTEMPTY'));
+      await directories.sync(dirname(dirname(path))).catch(ignore('ENOENT'));
+    },
+
+    async *blobs() {
+      for (const algorithm of ['sha256', 'sha512']) {
+        const top = join(root, 'blobs', algorithm);
+        for await (const prefix of entriesOf(top)) {
+          for await (const hex of entriesOf(join(top, prefix))) {
+            const digest = `${algorithm}:${hex}`;
+            if (!parseDigest(digest)) continue;
+            const info = await stat(join(top, prefix, hex, 'data')).catch(ignore('ENOENT', 'ENOTDIR'));
+            if (info?.isFile()) yield { digest, size: info.size };
+          }
+        }
       }
     },
 
@@ -218,9 +243,15 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-function ignore(code: string): (error: NodeJS.ErrnoException) => undefined {
+/** Names in a folder, none where there is no such folder. */
+async function* entriesOf(folder: string): AsyncIterable<string> {
+  const entries = await opendir(folder).catch(ignore('ENOENT', 'ENOTDIR'));
+  if (entries) for await (const { name } of entries) yield name;
+}
+
+function ignore(...codes: string[]): (error: NodeJS.ErrnoException) => undefined {
   return (error) => {
-    if (error.code !== code) throw error;
+    if (!codes.includes(error.code ?? '')) throw error;
     return undefined;
   };
 }

@@ -15,6 +15,11 @@ export interface Session {
 export interface WriteOptions {
   /** false: visible at once and kept over a crash of the process, but not waited for on disk. Default true. */
   readonly durable?: boolean;
+  /**
+   * What the change reads and writes, as names such as `repository:7`: it runs beside changes of other scopes and after those
+   * of its own. Without a scope it runs alone. Databases with a single writer, as SQLite, run all changes one by one.
+   */
+  readonly scope?: readonly string[];
 }
 
 /** Where migrations are written once for all dialects. */
@@ -32,8 +37,8 @@ export interface Migration {
 export interface Database extends Session {
   /**
    * Runs `work` in one transaction; it resolves once the change is on disk (unless not durable) and rejects,
-   * leaving no trace, if `work` throws. `work` may await statements of its session and nothing else: the write
-   * lock is held meanwhile.
+   * leaving no trace, if `work` throws. `work` may await statements of its session and nothing else, as locks are held
+   * meanwhile, and may be run again from its start where the database asks for it.
    */
   write<T>(work: (tx: Session) => Promise<T>, options?: WriteOptions): Promise<T>;
   /** Applies the migrations not yet applied, in order, each in a transaction. */

@@ -1,0 +1,2 @@
+export { lifecycleJobs } from './jobs.ts';
+export { lifecycleMigrations } from './schema.ts';

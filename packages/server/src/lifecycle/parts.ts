@@ -1,0 +1,11 @@
+import type { BlobStore } from '../content/index.ts';
+import type { Clock, Config, Database, Log } from '../platform/index.ts';
+
+/** What the room stands on, handed over by `app.ts`. */
+export interface LifecycleParts {
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly config: Config;
+}

@@ -1,0 +1,4 @@
+import type { Migration } from '../platform/index.ts';
+
+/** Tables of this room, in the order in which they are made. */
+export const lifecycleMigrations: readonly Migration[] = [];
