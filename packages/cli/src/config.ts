@@ -1,13 +1,13 @@
 import { withoutPassword } from '@entrepot/server/config';
 import type { Command } from 'commander';
-import { stringify } from 'yaml';
 import { configOf, withConfig } from './options.ts';
 
 export function registerConfig(program: Command): void {
   const config = program.command('config').description('look at the configuration');
   withConfig(config.command('print'))
     .description('print the configuration in force, as YAML; passwords are left out')
-    .action((options: Record<string, string>) => {
+    .action(async (options: Record<string, string>) => {
+      const { stringify } = await import('yaml');
       const shown = Object.entries(configOf(options)).map(([key, value]) => [
         key,
         typeof value === 'string' ? withoutPassword(value) : value,

@@ -4,7 +4,6 @@ import { finished } from 'node:stream/promises';
 import type { Access, PasswordChecker, Sessions, Throttle } from './access/index.ts';
 import type { BlobStore } from './content/index.ts';
 import type { AuditNotes, Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
-import { jobRoutes } from './platform/index.ts';
 
 export interface ManagementParts {
   readonly database: Database;
@@ -39,11 +38,12 @@ export type AdaptRoutes = (routes: readonly Route[]) => readonly Route[];
 
 /** All route tables of the management API. */
 async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const [access, catalog, evidence, lifecycle, release] = await Promise.all([
+  const [access, catalog, evidence, lifecycle, platform, release] = await Promise.all([
     import('./access/routes.ts'),
     import('./catalog/routes.ts'),
     import('./evidence/routes.ts'),
     import('./lifecycle/routes.ts'),
+    import('./platform/routes.ts'),
     import('./release/routes.ts'),
   ]);
   return [
@@ -62,7 +62,7 @@ async function managementRoutes(parts: ManagementParts): Promise<readonly Route[
     ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
     ...catalog.artifactRoutes(parts),
     ...catalog.tagRoutes(parts),
-    ...jobRoutes(parts),
+    ...platform.jobRoutes(parts),
     ...evidence.trailRoutes({ database: parts.database, publicKey: parts.auditKey }),
     ...evidence.forwardingRoutes(parts),
     ...release.webhookRoutes(parts),

@@ -13,8 +13,9 @@ import {
   type Session,
   sortOf,
 } from '../platform/index.ts';
-import { ArtifactContent, contentOf } from './artifact-content.ts';
+import { contentOf } from './artifact-content.ts';
 import { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
+import { ArtifactContent } from './artifact-schema.ts';
 import { deleteManifest } from './manifests.ts';
 import { OfArtifact, OfRepository, requireManifest, requireRepository, resourceIn } from './paths.ts';
 import type { Repository } from './projects.ts';

@@ -1,10 +1,36 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import Type, { type Static, type TSchema } from 'typebox';
-import { parseDocument } from 'yaml';
+import type * as Yaml from 'yaml';
 import { parseRanges } from './address-ranges.ts';
 import { parseDestinations } from './destinations.ts';
+
+interface TextOption {
+  readonly pattern?: string;
+  readonly minLength?: number;
+  readonly default: string;
+  readonly description: string;
+}
+interface NumberOption {
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly default: number;
+  readonly description: string;
+}
+interface SwitchOption {
+  readonly default: boolean;
+  readonly description: string;
+}
+
+/** JSON Schema of an option; the same words as those of TypeBox, which is too large for what the start needs. */
+const Type = {
+  String: <O extends TextOption>(option: O) => ({ type: 'string' as const, ...option }),
+  Integer: <O extends NumberOption>(option: O) => ({ type: 'integer' as const, ...option }),
+  Boolean: <O extends SwitchOption>(option: O) => ({ type: 'boolean' as const, ...option }),
+  Object: <P>(properties: P) => ({ type: 'object' as const, properties }),
+};
+const load = createRequire(import.meta.url);
 
 const seconds = (minimum: number, maximum: number, value: number, description: string) =>
   Type.Integer({ minimum, maximum, default: value, description });
@@ -130,7 +156,9 @@ export const ConfigSchema = Type.Object({
   }),
 });
 
-export type Config = Static<typeof ConfigSchema>;
+type ValueOf<O> = O extends { type: 'integer' } ? number : O extends { type: 'boolean' } ? boolean : string;
+type Options = typeof ConfigSchema.properties;
+export type Config = { [K in keyof Options]: ValueOf<Options[K]> };
 type Key = keyof Config;
 
 const KEYS = Object.keys(ConfigSchema.properties) as Key[];
@@ -237,6 +265,7 @@ function readYaml(file: string, problems: string[]): Record<string, unknown> {
     problems.push(`${file}: cannot be read (${(cause as Error).message})`);
     return {};
   }
+  const { parseDocument } = load('yaml') as typeof Yaml; // only where there is such a file
   const document = parseDocument(text, { uniqueKeys: true });
   for (const error of document.errors) problems.push(`${file}: ${error.message.split('\n')[0]}`);
   if (document.errors.length > 0) return {};
@@ -262,7 +291,7 @@ function fromText(key: Key, text: string): unknown {
 }
 
 function valueProblem(key: string, value: unknown): string | undefined {
-  const schema = (ConfigSchema.properties as Record<string, TSchema | undefined>)[key] as
+  const schema = (ConfigSchema.properties as Record<string, unknown>)[key] as
     | { type: string; pattern?: string; minimum?: number; maximum?: number; minLength?: number; description: string }
     | undefined;
   if (schema === undefined || !Object.hasOwn(ConfigSchema.properties, key)) return `${key} is not an option${suggestion(key, KEYS)}`;

@@ -54,7 +54,6 @@ export {
   type JobRunner,
   jobCounts,
   jobMigrations,
-  jobRoutes,
   pauseAfter,
   pruneJobs,
 } from './jobs/index.ts';

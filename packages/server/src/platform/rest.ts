@@ -1,4 +1,6 @@
-import Type, { type Static, type TObject, type TSchema } from 'typebox';
+import { createRequire } from 'node:module';
+import type Type from 'typebox';
+import type { Static, TObject, TSchema } from 'typebox';
 import type { AuditActor, AuditOrigin, AuditResource } from './audit.ts';
 import type { Session } from './database/index.ts';
 import { AppError } from './errors.ts';
@@ -142,12 +144,20 @@ export function repositoryIn(project: string, repository: string): string {
 /** Of an address that is shown and recorded, and so no place for what is secret: neither user nor query nor fragment. */
 export const PLAIN_URL = '^https?://[A-Za-z0-9._:\\[\\]-]+(/[^\\s?#@\\\\]*)?$';
 
+const load = createRequire(import.meta.url);
+
+/** Loaded with the first route table: this file is loaded at start, which has no use for four hundred more. */
+function builder(): typeof Type {
+  return (load('typebox') as { default: typeof Type }).default;
+}
+
 export const PAGE_DEFAULT = 50;
 const PAGE_MAX = 1000;
 
 /** Query of a list: page size and position, the fields it may be sorted by (`-` before one for descending), its filters. */
 export function listQuery<S extends string, F extends Record<string, TSchema>>(sortable: readonly S[], filters: F) {
   const orders = sortable.flatMap((field): (S | `-${S}`)[] => [field, `-${field}`]);
+  const Type = builder();
   return Type.Object(
     {
       limit: Type.Optional(Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT, description: 'most items of the page' })),
@@ -161,6 +171,7 @@ export function listQuery<S extends string, F extends Record<string, TSchema>>(s
 
 /** A page of a list as it is answered. */
 export function listOf<T extends TSchema>(item: T) {
+  const Type = builder();
   return Type.Object({ items: Type.Array(item) });
 }
 

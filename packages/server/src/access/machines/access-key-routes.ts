@@ -16,14 +16,15 @@ import type { Identity } from '../identity.ts';
 import { requireOwner } from '../local/login-routes.ts';
 import { findUser } from '../users.ts';
 import { type AccessKey, changeKey, createKey, keyEtag, type Owner, pageOfKeys, requireKey, revokeKey, rotateKey } from './access-keys.ts';
-import { checkLimits, Limits } from './limits.ts';
+import { checkLimits } from './limits.ts';
+import { LimitsSchema } from './limits-schema.ts';
 import { SecretView, secretViews } from './secret-view.ts';
 import { Expiry, readExpiry, readFuture, shownTime, Time } from './times.ts';
 
 const KeyView = Type.Object({
   id: Type.Integer(),
   name: Type.String(),
-  limits: Type.Union([Limits, Type.Null()], { description: 'null: whatever its owner may' }),
+  limits: Type.Union([LimitsSchema, Type.Null()], { description: 'null: whatever its owner may' }),
   expiresAt: Expiry,
   secrets: Type.Array(SecretView),
   createdAt: Time,
@@ -34,13 +35,13 @@ const KeyWithSecret = Type.Object({ ...KeyView.properties, secret: Type.Optional
 const NewKey = Type.Object(
   {
     name: Type.String({ minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f]+$' }),
-    limits: Type.Optional(Limits),
+    limits: Type.Optional(LimitsSchema),
     expiresAt: Type.Optional(Expiry),
   },
   { additionalProperties: false },
 );
 const KeyChange = Type.Object(
-  { limits: Type.Optional(Type.Union([Limits, Type.Null()])), expiresAt: Type.Optional(Expiry) },
+  { limits: Type.Optional(Type.Union([LimitsSchema, Type.Null()])), expiresAt: Type.Optional(Expiry) },
   { additionalProperties: false },
 );
 const Rotation = Type.Object(

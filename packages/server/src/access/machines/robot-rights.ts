@@ -6,7 +6,8 @@ import { requireRole } from '../custom-roles.ts';
 import type { Identity } from '../identity.ts';
 import { isPermission, PERMISSIONS, type Permission } from '../permissions.ts';
 import { requireGrantable } from '../role-routes.ts';
-import { Pattern, Permissions, readPattern } from './limits.ts';
+import { readPattern } from './limits.ts';
+import { Pattern, Permissions } from './limits-schema.ts';
 import type { Robot } from './robots.ts';
 import type { MachineTables } from './schema.ts';
 

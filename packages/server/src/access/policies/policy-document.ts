@@ -1,38 +1,14 @@
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { AppError, compileGlob, type Glob } from '../../platform/index.ts';
-import { CONDITION_LENGTH, loadConditions } from '../machines/conditions.ts';
+import { loadConditions } from '../machines/conditions.ts';
 import { ALL_PERMISSIONS, type Permission } from '../permissions.ts';
 import type { Ask, Statement } from '../statements.ts';
+import type { PolicySchema } from './policy-schema.ts';
 
 /** Facts that the condition of a policy is asked of. */
-const FACTS = ['action', 'client', 'identity', 'resource', 'time'] as const;
+export const FACTS = ['action', 'client', 'identity', 'resource', 'time'] as const;
 
-const PolicyStatement = Type.Object(
-  {
-    effect: Type.Enum(['allow', 'deny']),
-    actions: Type.Array(Type.String({ pattern: '^(\\*|[a-z]+:(\\*|[a-z]+))$', maxLength: 64 }), {
-      minItems: 1,
-      maxItems: 64,
-      description: 'permissions; repository:* for all of a kind, * for all',
-    }),
-    resources: Type.Array(Type.String({ pattern: '^(\\*|project:.+|repository:.+)$', maxLength: 524 }), {
-      minItems: 1,
-      maxItems: 50,
-      description: 'repository:<glob over full names>, project:<glob over names>, which holds for all in it, or *',
-    }),
-    condition: Type.Optional(
-      Type.String({ minLength: 1, maxLength: CONDITION_LENGTH, description: `CEL over ${FACTS.join(', ')}; must hold besides` }),
-    ),
-  },
-  { additionalProperties: false },
-);
-
-export const PolicyDocument = Type.Object(
-  { statements: Type.Array(PolicyStatement, { minItems: 1, maxItems: 20 }) },
-  { additionalProperties: false },
-);
-
-export type PolicyDocument = Static<typeof PolicyDocument>;
+export type PolicyDocument = Static<typeof PolicySchema>;
 type Resource = Pick<Statement, 'project' | 'projects' | 'repositories'>;
 
 /** Whom rules are made for, as conditions see it. */

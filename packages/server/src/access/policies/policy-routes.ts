@@ -30,23 +30,24 @@ import {
   policyEtag,
   requirePolicy,
 } from './policies.ts';
-import { checkPolicy, denies, PolicyDocument } from './policy-document.ts';
+import { checkPolicy, denies, type PolicyDocument } from './policy-document.ts';
+import { PolicySchema } from './policy-schema.ts';
 
 const Name = Type.String({ pattern: '^[a-z][a-z0-9-]{0,62}$', maxLength: 63 });
 const Description = Type.String({ maxLength: 1000 });
 const PolicyView = Type.Object({
   name: Type.String(),
   description: Type.String(),
-  document: PolicyDocument,
+  document: PolicySchema,
   createdAt: Type.String({ format: 'date-time' }),
   createdBy: Type.String(),
 });
 const NewPolicy = Type.Object(
-  { name: Name, description: Type.Optional(Description), document: PolicyDocument },
+  { name: Name, description: Type.Optional(Description), document: PolicySchema },
   { additionalProperties: false },
 );
 const PolicyChange = Type.Object(
-  { description: Type.Optional(Description), document: Type.Optional(PolicyDocument) },
+  { description: Type.Optional(Description), document: Type.Optional(PolicySchema) },
   { additionalProperties: false },
 );
 const Kind = Type.Enum(['user', 'group', 'robot']);

@@ -1,6 +1,8 @@
 import type { Session } from '../../platform/index.ts';
 import { allSinks, newestSeq, parkedCounts } from './store.ts';
-import { SINK_KINDS, type SinkKind } from './targets.ts';
+import type { SinkKind } from './targets.ts';
+
+export const SINK_KINDS: readonly SinkKind[] = ['fluentd', 'syslog', 'elasticsearch', 'http'];
 
 /** How forwarding goes, for the metrics: of each kind the enabled sink that is furthest behind, and all that is parked. */
 export async function forwardingCounts(session: Session): Promise<readonly { kind: SinkKind; backlog: number; parked: number }[]> {

@@ -85,8 +85,6 @@ export type ElasticsearchTarget = Static<typeof Elasticsearch>;
 export type HttpTarget = Static<typeof Http>;
 export type SinkKind = Target['kind'];
 
-export const SINK_KINDS: readonly SinkKind[] = ['fluentd', 'syslog', 'elasticsearch', 'http'];
-
 const Secret = (description: string) =>
   Type.Optional(Type.Union([Type.String({ minLength: 1, maxLength: 4096 }), Type.Null()], { description }));
 

@@ -1,7 +1,8 @@
 import Type, { type Static } from 'typebox';
+import { SINK_KINDS } from './counts.ts';
 import type { SinkRow } from './store.ts';
 import type { SinkSecrets } from './targets.ts';
-import { type SecretName, SecretsInput, SINK_KINDS, Target } from './targets.ts';
+import { type SecretName, SecretsInput, Target } from './targets.ts';
 
 const Time = Type.Union([Type.String({ format: 'date-time' }), Type.Null()]);
 const SECRET_NAMES = Object.keys(SecretsInput.properties) as SecretName[];

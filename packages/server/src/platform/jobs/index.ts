@@ -11,7 +11,6 @@ export {
   pruneJobs,
   type Schedule,
 } from './jobs.ts';
-export { jobRoutes } from './routes.ts';
 export { createJobRunner, type JobOutcome, type JobRunner } from './runner.ts';
 export { pauseAfter } from './schedule.ts';
 export { type JobState, jobMigrations } from './store.ts';

@@ -11,7 +11,7 @@ import {
   type Session,
 } from '../../platform/index.ts';
 import { type Delivery, deliveriesDue, giveUp, isAnyDue, settleAttempt, webhooksDue } from './deliveries.ts';
-import { projectNameOf } from './places.ts';
+import { projectNameOf } from './project-name.ts';
 import { openSecrets } from './secrets.ts';
 import { type Outcome, type SendParts, sendMessage } from './send.ts';
 import { disableWebhook, findWebhook, noteFailure, noteSuccess, type Webhook } from './store.ts';

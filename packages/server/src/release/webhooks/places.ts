@@ -1,10 +1,7 @@
 import Type, { type TInteger, type TObject, type TOptional, type TString } from 'typebox';
 import { findProject } from '../../catalog/index.ts';
-import { AppError, queriesOf, type Session } from '../../platform/index.ts';
+import { AppError, type Session } from '../../platform/index.ts';
 import { findWebhookIn, type Webhook } from './store.ts';
-
-const query = queriesOf<{ project: { id: number; name: string } }>('webhooks');
-const projectName = query<{ id: number }>()('projectName', (db, p) => db.selectFrom('project').select('name').where('id', '=', p('id')));
 
 const Project = { project: Type.String({ maxLength: 128 }) };
 const One = { webhook: Type.Integer({ minimum: 1 }) };
@@ -52,9 +49,4 @@ export async function requireWebhook(session: Session, params: { readonly projec
   const found = await findWebhookIn(session, await placeIdOf(session, params), params.webhook);
   if (!found) throw new AppError('not_found', `there is no webhook ${params.webhook}`);
   return found;
-}
-
-/** Name of the project that a webhook stands in; undefined for one of the system. */
-export async function projectNameOf(session: Session, { projectId }: Pick<Webhook, 'projectId'>): Promise<string | undefined> {
-  return projectId === null ? undefined : (await session.first(projectName, { id: projectId }))?.name;
 }

@@ -19,8 +19,10 @@ import {
 import { giveUp, hasten } from './deliveries.ts';
 import { deliveryRoutesAt } from './delivery-routes.ts';
 import { payloadOf, type Told } from './payloads.ts';
-import { PLACES, placeIdOf, projectNameOf, requireWebhook, type WebhookPlace } from './places.ts';
-import { changedSecrets, newSigningSecret, openSecrets, rotated, SecretsInput, sealSecrets } from './secrets.ts';
+import { PLACES, placeIdOf, requireWebhook, type WebhookPlace } from './places.ts';
+import { projectNameOf } from './project-name.ts';
+import { changedSecrets, newSigningSecret, openSecrets, rotated, sealSecrets } from './secrets.ts';
+import { SecretsInput } from './secrets-schema.ts';
 import { type Outcome, sendMessage } from './send.ts';
 import { checkSettings, checkUrl, leadsElsewhere } from './settings.ts';
 import { addWebhook, changeWebhook, deleteWebhook, setSecrets, type Webhook, type WebhookSettings, webhooksOf } from './store.ts';

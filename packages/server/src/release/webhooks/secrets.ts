@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { AppError, type Seal } from '../../platform/index.ts';
+import type { SecretsInput } from './secrets-schema.ts';
 
 /** One of the keys that deliveries are signed with. */
 interface SigningSecret {
@@ -18,17 +19,6 @@ export interface WebhookSecrets {
   readonly query?: string;
 }
 
-const nullable = (pattern: string, description: string) =>
-  Type.Optional(Type.Union([Type.String({ minLength: 1, maxLength: 2048, pattern }), Type.Null()], { description }));
-
-/** Taken and never given back. */
-export const SecretsInput = Type.Object(
-  {
-    authorization: nullable('^[\\x20-\\x7e]+$', 'value of the Authorization header'),
-    query: nullable('^[\\x21\\x24-\\x3b\\x3d\\x3f-\\x5f\\x61-\\x7a\\x7e]+$', 'query of the address, without ?, such as token=…'),
-  },
-  { additionalProperties: false, description: 'write-only; null removes one' },
-);
 type SecretsChange = Static<typeof SecretsInput>;
 export type SecretName = keyof SecretsChange;
 
