@@ -1,7 +1,7 @@
 import { type Config, ConfigSchema, flagOf, loadConfig, variableOf } from '@entrepot/server/config';
 import { type Command, Option } from 'commander';
 
-const VALUES: Record<string, string> = { dataDir: '<dir>', listen: '<host:port>' };
+const VALUES: Record<string, string> = { dataDir: '<dir>', storageDir: '<dir>', listen: '<host:port>' };
 
 /** Adds `--config` and one option for each key of the configuration. */
 export function withConfig(command: Command): Command {

@@ -144,11 +144,13 @@ export interface ManifestPush {
   readonly sparse: { readonly children: boolean; readonly blobs: boolean };
   readonly by: string;
   readonly now: number;
+  /** Announces nothing: what was there all along is no news to anybody. */
+  readonly silent?: boolean;
 }
 
 /** Writes a manifest with its references and tags; refused unless all it needs is in the repository (invariant 2). */
 export async function putManifest(tx: Session, push: ManifestPush): Promise<{ created: boolean }> {
-  const { repositoryId, digest, manifest, now, by } = push;
+  const { repositoryId, digest, manifest, now, by, silent = false } = push;
   const existing = await tx.first(manifestByDigest, { repositoryId, digest });
   if (!existing) {
     await requireReferences(tx, push);
@@ -175,8 +177,8 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
     throw new AppError('manifest_invalid', `these bytes are stored as ${existing.mediaType}, they cannot become ${manifest.mediaType}`);
   }
   const payload = { digest, mediaType: manifest.mediaType, size: push.bytes.length, tags: push.tags, by };
-  await announce(tx, repositoryId, { topic: 'manifest.pushed', payload }, now);
-  for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by });
+  if (!silent) await announce(tx, repositoryId, { topic: 'manifest.pushed', payload }, now);
+  for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by, silent });
   return { created: !existing };
 }
 

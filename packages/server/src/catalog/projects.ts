@@ -194,8 +194,8 @@ export async function deleteProject(tx: Session, { id, name }: Project): Promise
   await tx.run(deleteProjectRow, { id });
 }
 
-/** The repository of a name, made if need be; its project must exist. */
-export async function ensureRepository(tx: Session, name: string, by: string, now: number): Promise<Repository> {
+/** The repository of a name, made if need be; its project must exist. `silent`: it was there all along, so that it is no news. */
+export async function ensureRepository(tx: Session, name: string, by: string, now: number, { silent = false } = {}): Promise<Repository> {
   const found = await tx.first(repositoryByName, { name });
   if (found) return found;
   const project = await tx.first(projectByName, { name: projectOf(name) });
@@ -204,7 +204,7 @@ export async function ensureRepository(tx: Session, name: string, by: string, no
   const made = await tx.first(repositoryByName, { name });
   if (!made) throw new Error('a repository vanished in its own transaction');
   await tx.run(insertChange, { id: made.id, projectId: project.id, now });
-  await announce(tx, made.id, { topic: 'repository.created', payload: { by } }, now);
+  if (!silent) await announce(tx, made.id, { topic: 'repository.created', payload: { by } }, now);
   return made;
 }
 

@@ -58,7 +58,7 @@ export async function findTag(session: Session, repositoryId: number, name: stri
 /** Points a tag at a digest and records the change; nothing is recorded where it pointed there already. */
 export async function setTag(
   tx: Session,
-  tag: { repositoryId: number; name: string; digest: string; now: number; by: string },
+  tag: { repositoryId: number; name: string; digest: string; now: number; by: string; silent?: boolean },
 ): Promise<void> {
   const previous = (await tx.first(tagDigest, tag))?.digest ?? null;
   if (previous === tag.digest) return;
@@ -66,6 +66,7 @@ export async function setTag(
   await tx.run(insertHistory, { ...tag, previous });
   await touchRepository(tx, tag.repositoryId, tag.now);
   const { name, digest, by } = tag;
+  if (tag.silent) return;
   await announce(tx, tag.repositoryId, { topic: 'tag.moved', payload: { tag: name, digest, previous, by } }, tag.now);
 }
 

@@ -56,6 +56,7 @@ describe('configuration', () => {
     const values: Record<string, readonly [string, string, string]> = {
       listen: ['a:1', 'b:2', '[::1]:3'],
       dataDir: ['a', 'b', 'c'],
+      storageDir: ['a', 'b', 'c'],
       publicUrl: ['https://a', 'http://b:2', 'https://c'],
       workers: ['2', 'auto', '3'],
       trustedProxies: ['10.0.0.1', '10.0.0.0/8, ::1', '10.0.0.3'],
@@ -114,6 +115,11 @@ describe('configuration', () => {
     const { root, ...rest } = dataPaths(load({ flags: { dataDir: '/srv/registry' } }));
     expect(root).toBe('/srv/registry');
     for (const path of Object.values(rest)) expect(path.startsWith('/srv/registry/')).toBe(true);
+  });
+
+  it('but the blobs where another registry has them', () => {
+    const { blobs, database } = dataPaths(load({ flags: { dataDir: '/srv/data', storageDir: '/var/lib/registry' } }));
+    expect({ blobs, database }).toEqual({ blobs: '/var/lib/registry/docker/registry/v2', database: '/srv/data/entrepot.db' });
   });
 });
 

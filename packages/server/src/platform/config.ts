@@ -43,6 +43,15 @@ export const ConfigSchema = Type.Object({
     description: 'address to listen on, HOST:PORT; [HOST]:PORT for IPv6; port 0 takes a free one',
   }),
   dataDir: Type.String({ minLength: 1, default: './data', description: 'folder of the database, the blobs and the keys' }),
+  storageDir: Type.String({
+    default: '',
+    description:
+      'folder of the blobs, laid out as registry:2 and Harbor do it (docker/registry/v2 is below it); empty for storage in the data directory',
+  }),
+  layoutCompatible: Type.Boolean({
+    default: false,
+    description: 'also write every change as the files by which registry:2 knows repositories and tags, so that it can take over again',
+  }),
   publicUrl: Type.String({
     pattern: '^(https?://[^\\s/?#]+)?$',
     default: '',
@@ -250,7 +259,7 @@ export function dataPaths(config: Config): Readonly<Record<'root' | 'database' |
   return {
     root,
     database: resolve(root, 'entrepot.db'),
-    blobs: resolve(root, 'storage/docker/registry/v2'),
+    blobs: resolve(config.storageDir === '' ? resolve(root, 'storage') : config.storageDir, 'docker/registry/v2'),
     keys: resolve(root, 'keys'),
     lock: resolve(root, 'server.lock'),
     checkpoints: resolve(root, 'audit', 'checkpoints.ndjson'),
