@@ -1,10 +1,16 @@
 import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
+import { isSound } from './damage.ts';
 import type { CatalogTables } from './schema.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 
 const blobSize = query<{ repositoryId: number; digest: string }>()('blobSize', (db, p) =>
-  db.selectFrom('repository_blob').select('size').where('repository_id', '=', p('repositoryId')).where('digest', '=', p('digest')),
+  db
+    .selectFrom('repository_blob')
+    .select('size')
+    .where('repository_id', '=', p('repositoryId'))
+    .where('digest', '=', p('digest'))
+    .where(isSound),
 );
 const insertBlob = query<{ repositoryId: number; digest: string; size: number; now: number }>()('insertBlob', (db, p) =>
   db
@@ -32,11 +38,12 @@ const repositoriesOf = query<{ digest: string; after: number; limit: number }>()
     .select(['repository.id', 'repository.name', 'repository_blob.size'])
     .where('repository_blob.digest', '=', p('digest'))
     .where('repository_blob.repository_id', '>', p('after'))
+    .where(isSound)
     .orderBy('repository_blob.repository_id')
     .limit(p('limit')),
 );
 
-/** Size of a blob as a member of a repository, or undefined where it is none. */
+/** Size of a blob as a member of a repository, or undefined where it is none, or damaged. */
 export function findBlob(session: Session, repositoryId: number, digest: string): MaybePromise<{ size: number } | undefined> {
   return session.first(blobSize, { repositoryId, digest });
 }
@@ -63,7 +70,7 @@ export async function referenceTo(
   return (await tx.first(referencesTo, { repositoryId, digest, kind }))?.digest;
 }
 
-/** Repositories that hold a blob, by id, after one id. */
+/** Repositories that hold a blob that is not damaged, by id, after one id. */
 export async function repositoriesWithBlob(
   session: Session,
   digest: string,

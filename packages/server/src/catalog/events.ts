@@ -1,7 +1,7 @@
 import { append, type NewEvent, queriesOf, type Session } from '../platform/index.ts';
 import type { CatalogTables } from './schema.ts';
 
-/** What this room announces, in the transaction of the change itself. Blobs announce nothing: manifests say what counts. */
+/** What this room announces, in the transaction of the change itself. Blobs announce only damage: of all else manifests say what counts. */
 export type CatalogEvent =
   | {
       readonly topic: 'manifest.pushed';
@@ -14,6 +14,8 @@ export type CatalogEvent =
     }
   | { readonly topic: 'tag.moved'; readonly payload: { tag: string; digest: string; previous: string | null; by: string } }
   | { readonly topic: 'tag.deleted'; readonly payload: { tag: string; previous: string; by: string } }
+  | { readonly topic: 'blob.damaged'; readonly payload: { digest: string; problem: string; by: string } }
+  | { readonly topic: 'blob.repaired'; readonly payload: { digest: string; source: string; by: string } }
   | { readonly topic: 'repository.created' | 'repository.deleted'; readonly payload: { by: string } };
 
 const query = queriesOf<CatalogTables>('catalog');

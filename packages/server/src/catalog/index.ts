@@ -2,7 +2,22 @@ export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 export { findBlob, linkBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export { artifactCount, repositoryCount } from './counts.ts';
+export {
+  type Damage,
+  type DamagedBlob,
+  damagedCount,
+  damagedToCheck,
+  findDamage,
+  holdersOfBlob,
+  isDamagedIn,
+  liftQuarantine,
+  pageOfDamaged,
+  postponeRepair,
+  quarantineBlob,
+} from './damage.ts';
 export type { CatalogEvent } from './events.ts';
+export { type CollectionHold, holdsInForce, releaseHold, renewHold, takeHold } from './holds.ts';
+export { forgetManifestDamage, markManifestDamaged, pageOfDamagedManifests } from './manifest-damage.ts';
 export {
   deleteManifest,
   findManifest,
@@ -13,6 +28,7 @@ export {
   putManifest,
   type ReferrerRow,
   type StoredManifest,
+  setManifestContent,
   subjectWithPrefix,
 } from './manifests.ts';
 export {

@@ -2,6 +2,7 @@ import type { Manifest } from '@entrepot/oci';
 import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { findBlob, referenceTo } from './blobs.ts';
 import { announce } from './events.ts';
+import { forgetManifestDamage } from './manifest-damage.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { deleteTag, setTag } from './tags.ts';
@@ -63,6 +64,12 @@ const insertManifest = query<
 );
 const insertContent = query<{ id: number; bytes: Uint8Array }>()('insertManifestContent', (db, p) =>
   db.insertInto('manifest_content').values({ manifest_id: p('id'), bytes: p('bytes') }),
+);
+const replaceContent = query<{ id: number; bytes: Uint8Array }>()('replaceManifestContent', (db, p) =>
+  db
+    .insertInto('manifest_content')
+    .values({ manifest_id: p('id'), bytes: p('bytes') })
+    .onConflict((conflict) => conflict.column('manifest_id').doUpdateSet((eb) => ({ bytes: eb.ref('excluded.bytes') }))),
 );
 const insertReference = query<{ id: number; repositoryId: number; digest: string; kind: 'blob' | 'manifest' }>()(
   'insertReference',
@@ -175,11 +182,25 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
     await touchRepository(tx, repositoryId, now);
   } else if (existing.mediaType !== manifest.mediaType) {
     throw new AppError('manifest_invalid', `these bytes are stored as ${existing.mediaType}, they cannot become ${manifest.mediaType}`);
+  } else {
+    await mendContent(tx, existing.id, push.bytes);
   }
   const payload = { digest, mediaType: manifest.mediaType, size: push.bytes.length, tags: push.tags, by };
   if (!silent) await announce(tx, repositoryId, { topic: 'manifest.pushed', payload }, now);
   for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by, silent });
   return { created: !existing };
+}
+
+/** Replaces a stored manifest's bytes where they are not those that were pushed, verified, just now: the database lost some. */
+async function mendContent(tx: Session, id: number, bytes: Uint8Array): Promise<void> {
+  const stored = (await tx.first(contentOf, { id }))?.bytes;
+  if (stored === undefined || !Buffer.from(stored).equals(bytes)) await setManifestContent(tx, id, bytes);
+}
+
+/** Writes the bytes of a manifest, verified by the caller, in place of damaged ones. */
+export async function setManifestContent(tx: Session, id: number, bytes: Uint8Array): Promise<void> {
+  await tx.run(replaceContent, { id, bytes });
+  await forgetManifestDamage(tx, id);
 }
 
 /** Bytes of a manifest, of what it needs, and of its children; what is missing counts as its descriptor says. */

@@ -80,6 +80,12 @@ export interface CatalogTables {
   };
   /** Sessions that ended a short while ago, whose ids would pass for those of new ones. */
   ended_upload: { id: string };
+  /** Blobs whose stored bytes are not what their digest says: for clients they are not there until somebody stores them again. */
+  damaged_blob: { digest: string; problem: string; detail: string; found_at: number; checks: number; check_at: number };
+  /** Manifests whose bytes in the database are not what their digest says. */
+  damaged_manifest: { manifest_id: number; problem: string; found_at: number };
+  /** While one that has not lapsed is there, no blob becomes garbage: a backup is on its way. */
+  collection_hold: { id: string; reason: string; created_at: number; held_until: number };
 }
 
 /** A statement that fills new columns; plain SQL that both dialects read alike. */
@@ -214,6 +220,30 @@ export const catalogMigrations: readonly Migration[] = [
       db.schema.dropIndex('tag_digest'),
       db.schema.createIndex('tag_digest_name').on('tag').columns(['repository_id', 'digest', 'name']),
       db.schema.createIndex('tag_updated').on('tag').columns(['repository_id', 'updated_at', 'name']),
+    ],
+  },
+  {
+    name: '0006-damage-and-holds',
+    up: ({ db }) => [
+      db.schema
+        .createTable('damaged_blob')
+        .addColumn('digest', 'text', (c) => c.primaryKey())
+        .addColumn('problem', 'text', (c) => c.notNull())
+        .addColumn('detail', 'text', (c) => c.notNull())
+        .addColumn('found_at', 'bigint', (c) => c.notNull())
+        .addColumn('checks', 'integer', (c) => c.notNull())
+        .addColumn('check_at', 'bigint', (c) => c.notNull()),
+      db.schema
+        .createTable('damaged_manifest')
+        .addColumn('manifest_id', 'integer', (c) => c.primaryKey())
+        .addColumn('problem', 'text', (c) => c.notNull())
+        .addColumn('found_at', 'bigint', (c) => c.notNull()),
+      db.schema
+        .createTable('collection_hold')
+        .addColumn('id', 'text', (c) => c.primaryKey())
+        .addColumn('reason', 'text', (c) => c.notNull())
+        .addColumn('created_at', 'bigint', (c) => c.notNull())
+        .addColumn('held_until', 'bigint', (c) => c.notNull()),
     ],
   },
 ];

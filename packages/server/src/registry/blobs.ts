@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { findBlob, findRepository, unlinkBlob } from '../catalog/index.ts';
+import { findBlob, findRepository, isDamagedIn, unlinkBlob } from '../catalog/index.ts';
 import { type BlobReader, sendRange } from '../content/index.ts';
 import { AppError, endTogether } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag } from './http.ts';
@@ -39,7 +39,7 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
     const repository = await findRepository(database, name);
     if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
     const blob = await findBlob(database, repository.id, digest);
-    if (!blob) throw new AppError('blob_unknown', 'blob unknown to the repository');
+    if (!blob) throw await unknown(repository.id, digest);
     const { size } = blob;
     const etag = `"${digest}"`;
     const { range, 'if-range': ifRange, 'if-none-match': ifNoneMatch } = request.headers;
@@ -75,6 +75,12 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
       metrics.transfers.end('download');
       await reader.close();
     }
+  }
+
+  /** A damaged blob is told to be unknown, so that whoever has it pushes it again. */
+  async function unknown(repositoryId: number, digest: string): Promise<AppError> {
+    const isDamaged = await isDamagedIn(database, repositoryId, digest);
+    return new AppError('blob_unknown', isDamaged ? 'the stored blob is damaged; push it again' : 'blob unknown to the repository');
   }
 
   async function sendOne(

@@ -61,6 +61,11 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
     if (known) return known;
     const bytes = await manifestBytes(database, stored.id);
     if (!bytes) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
+    // Once for each time it is read from the database, so that no bit that was lost there is passed on.
+    if (digestOf(bytes, parseDigest(stored.digest)?.algorithm) !== stored.digest) {
+      parts.log.error({ digest: stored.digest, repository: call.name }, 'the bytes of a manifest in the database are damaged');
+      throw new AppError('manifest_unknown', 'the stored manifest is damaged; push it again');
+    }
     const fresh = render(bytes, stored.digest, stored.mediaType);
     rendered.set(stored.id, fresh);
     return fresh;

@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { findBlob, linkBlob, type UploadSession } from '../catalog/index.ts';
+import { findBlob, liftQuarantine, linkBlob, type UploadSession } from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, type StreamHash } from '../content/index.ts';
 import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
@@ -322,6 +322,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       const now = clock.now();
       const repository = await makeRepository(tx);
       await linkBlob(tx, repository.id, { digest, size }, now);
+      if (source === undefined) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
       await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
       if (session !== undefined) await sessions.end(tx, session);
       return true;
