@@ -257,7 +257,7 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
-select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
+select "size" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
 -- catalog.clearUploadLeases
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not null;
 -- catalog.clearUploadLeasesOf
@@ -267,36 +267,68 @@ select "content_size" as "size" from "manifest" where "repository_id" = ? and "d
 -- catalog.countArtifacts
 select count(*) as "count" from (select "manifest"."id" from "manifest" where "manifest"."repository_id" = ? and ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) limit ?) as "some";
+-- catalog.countDamaged
+select count(*) as "count" from "damaged_blob";
 -- catalog.countRepositories
 select count(*) as "count" from "repository" where "project_id" = ? and "deleted_at" is null;
 -- catalog.countUploads
 select count(*) as "open" from "upload_session";
+-- catalog.damageOf
+select "digest", "problem", "detail", "found_at" as "foundAt", "checks", "check_at" as "checkAt" from "damaged_blob" where "digest" = ?;
+-- catalog.damagedAfter
+select "digest", "problem", "detail", "found_at" as "foundAt", "checks", "check_at" as "checkAt" from "damaged_blob" where "digest" > ? order by "digest" limit ?;
+-- catalog.damagedDue
+select "digest", "problem", "detail", "found_at" as "foundAt", "checks", "check_at" as "checkAt" from "damaged_blob" where "check_at" <= ? and "digest" > ? order by "digest" limit ?;
+-- catalog.damagedIn
+select "damaged_blob"."problem" from "damaged_blob" inner join "repository_blob" on "repository_blob"."digest" = "damaged_blob"."digest" where "damaged_blob"."digest" = ? and "repository_blob"."repository_id" = ?;
+-- catalog.damagedManifestsAfter
+select "manifest"."id", "manifest"."digest", "repository"."name" as "repository", "damaged_manifest"."problem", "damaged_manifest"."found_at" as "foundAt" from "damaged_manifest" inner join "manifest" on "manifest"."id" = "damaged_manifest"."manifest_id" inner join "repository" on "repository"."id" = "manifest"."repository_id" where "damaged_manifest"."manifest_id" > ? order by "damaged_manifest"."manifest_id" limit ?;
 -- catalog.deleteBlob
 delete from "repository_blob" where "repository_id" = ? and "digest" = ?;
+-- catalog.deleteDamage
+delete from "damaged_blob" where "digest" = ?;
+-- catalog.deleteHold
+delete from "collection_hold" where "id" = ?;
+-- catalog.deleteLapsedHolds
+delete from "collection_hold" where "held_until" <= ?;
 -- catalog.deleteManifest
 delete from "manifest" where "id" = ?;
 -- catalog.deleteManifestContent
 delete from "manifest_content" where "manifest_id" = ?;
+-- catalog.deleteManifestDamage
+delete from "damaged_manifest" where "manifest_id" = ?;
 -- catalog.deleteProject
 delete from "project" where "id" = ?;
 -- catalog.deleteReferences
 delete from "manifest_reference" where "manifest_id" = ?;
 -- catalog.expiredUploads
 select "id" from "upload_session" where "updated_at" < ? and "lease_until" < ? order by "updated_at" limit ?;
+-- catalog.extendHold
+update "collection_hold" set "held_until" = ? where "id" = ? and "held_until" > ?;
 -- catalog.findEndedUpload
 select "id" from "ended_upload" where "id" = ?;
 -- catalog.findUpload
 select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until" as "leaseUntil" from "upload_session" where "id" = ?;
 -- catalog.hideRepository
 update "repository" set "name" = ?, "deleted_at" = ? where "id" = ?;
+-- catalog.holdersOf
+select "repository"."id", "repository"."name" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository"."deleted_at" is null order by "repository_blob"."repository_id" limit ?;
+-- catalog.holds
+select "id", "reason", "created_at" as "createdAt", "held_until" as "heldUntil" from "collection_hold" where "held_until" > ? order by "created_at" limit ?;
 -- catalog.insertBlob
 insert into "repository_blob" ("repository_id", "digest", "size", "created_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest") do nothing;
+-- catalog.insertDamage
+insert into "damaged_blob" ("digest", "problem", "detail", "found_at", "checks", "check_at") values (?, ?, ?, ?, ?, ?) on conflict ("digest") do nothing;
 -- catalog.insertEndedUpload
 insert into "ended_upload" ("id") values (?) on conflict ("id") do nothing;
+-- catalog.insertHold
+insert into "collection_hold" ("id", "reason", "created_at", "held_until") values (?, ?, ?, ?);
 -- catalog.insertManifest
 insert into "manifest" ("repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- catalog.insertManifestContent
 insert into "manifest_content" ("manifest_id", "bytes") values (?, ?);
+-- catalog.insertManifestDamage
+insert into "damaged_manifest" ("manifest_id", "problem", "found_at") values (?, ?, ?) on conflict ("manifest_id") do nothing;
 -- catalog.insertProject
 insert into "project" ("name", "public", "created_at", "created_by", "description", "environment", "pull_networks", "push_networks", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("name") do nothing;
 -- catalog.insertReference
@@ -327,6 +359,8 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "bytes" from "manifest_content" where "manifest_id" = ?;
 -- catalog.oldestManifests
 select "id" from "manifest" where "repository_id" = ? order by "id" limit ?;
+-- catalog.postponeCheck
+update "damaged_blob" set "checks" = ?, "check_at" = ? where "digest" = ?;
 -- catalog.projectById
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "id" = ?;
 -- catalog.projectByName
@@ -359,6 +393,8 @@ delete from "upload_session" where "id" = ? and "updated_at" < ? and "lease_unti
 delete from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.removeUpload
 delete from "upload_session" where "id" = ?;
+-- catalog.replaceManifestContent
+insert into "manifest_content" ("manifest_id", "bytes") values (?, ?) on conflict ("manifest_id") do update set "bytes" = "excluded"."bytes";
 -- catalog.repositoriesByAge
 select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."project_id" = ? and "repository"."deleted_at" is null and "repository"."created_at" >= ? and ("repository"."created_at" > ? or "repository"."id" > ?) order by "repository"."created_at" asc, "repository"."id" asc limit ?;
 -- catalog.repositoriesByAgeDown
@@ -372,7 +408,7 @@ select "repository"."id", "repository"."name", "repository"."description", "repo
 -- catalog.repositoriesByUpdateDown
 select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository_change" inner join "repository" on "repository"."id" = "repository_change"."repository_id" where "repository_change"."project_id" = ? and "repository"."deleted_at" is null and "repository_change"."updated_at" <= ? and ("repository_change"."updated_at" < ? or "repository_change"."repository_id" < ?) order by "repository_change"."updated_at" desc, "repository_change"."repository_id" desc limit ?;
 -- catalog.repositoriesOf
-select "repository"."id", "repository"."name", "repository_blob"."size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" > ? order by "repository_blob"."repository_id" limit ?;
+select "repository"."id", "repository"."name", "repository_blob"."size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" > ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest") order by "repository_blob"."repository_id" limit ?;
 -- catalog.repositoryByName
 select "id", "name", "project_id" as "projectId" from "repository" where "name" = ?;
 -- catalog.repositoryFacts

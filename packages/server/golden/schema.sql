@@ -118,6 +118,27 @@ drop index "tag_digest";
 create index "tag_digest_name" on "tag" ("repository_id", "digest", "name");
 create index "tag_updated" on "tag" ("repository_id", "updated_at", "name");
 
+-- 0006-damage-and-holds
+create table "damaged_blob" (
+  "digest" text primary key,
+  "problem" text not null,
+  "detail" text not null,
+  "found_at" bigint not null,
+  "checks" integer not null,
+  "check_at" bigint not null
+);
+create table "damaged_manifest" (
+  "manifest_id" integer primary key,
+  "problem" text not null,
+  "found_at" bigint not null
+);
+create table "collection_hold" (
+  "id" text primary key,
+  "reason" text not null,
+  "created_at" bigint not null,
+  "held_until" bigint not null
+);
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,
