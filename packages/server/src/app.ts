@@ -29,7 +29,7 @@ import {
   tokenAuthenticator,
 } from './access/index.ts';
 import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
-import { HashThreads, openFileStore, readSmall, SlabPool } from './content/index.ts';
+import { HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
   checkpointJob,
   createNotes,
@@ -147,7 +147,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const paths = dataPaths(config);
   const database = await openDatabase(config, { checkpoint: leader, onWrite: metrics.database('write') });
   const secrets = openSecrets(paths.keys);
-  const blobs = openFileStore(paths.blobs);
+  const blobs = await openStore(config, { log });
   const origin = createRequestOrigin(config);
   const throttle = createThrottle({ database, key: secrets.derive('logins'), now });
   const outbound = createOutbound(config);
@@ -313,6 +313,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     await Promise.all([jobs.stop(config.drainSeconds * 1000), drained]);
     await hashThreads.close();
     await outbound.close();
+    await blobs.close?.();
     await notes.flush();
     await keyUse.flush().catch((error: unknown) => log.error({ err: error }, 'the last uses of access keys are lost'));
     await database.close();

@@ -59,4 +59,6 @@ export interface BlobStore {
   addressOf?(digest: string): Promise<string | undefined>;
   /** Throws unless the store can be written to. */
   ping(): Promise<void>;
+  /** Ends connections that are kept. */
+  close?(): Promise<void>;
 }

@@ -54,7 +54,7 @@ export function configReference(): string {
 function allowed({ type, minimum, maximum, pattern }: OptionSchema): string {
   if (type === 'boolean') return '`true`, `false`';
   if (type === 'integer') return `${minimum} to ${maximum}`;
-  const words = /^\^\(([a-z|]+)\)\$$/.exec(pattern ?? '')?.[1];
+  const words = /^\^\(([a-z0-9|]+)\)\$$/.exec(pattern ?? '')?.[1];
   return words === undefined
     ? 'text, see meaning'
     : words

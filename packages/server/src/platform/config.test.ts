@@ -61,6 +61,15 @@ describe('configuration', () => {
       workers: ['2', 'auto', '3'],
       trustedProxies: ['10.0.0.1', '10.0.0.0/8, ::1', '10.0.0.3'],
       logLevel: ['debug', 'warn', 'silent'],
+      storage: ['s3', 'files', 's3'],
+      s3Bucket: ['one', 'two.three', 'Four'],
+      s3Region: ['eu-west-1', 'a', 'local'],
+      s3Endpoint: ['https://a', 'http://b:9000', 'https://[::1]:9000/'],
+      s3Prefix: ['a', 'a/b', 'a/b/'],
+      s3Addressing: ['path', 'host', 'auto'],
+      s3AccessKeyId: ['a', 'b', 'c'],
+      s3SecretKeyFile: ['a', 'b', 'c'],
+      s3Checksums: ['required', 'always', 'required'],
       outboundAllow: ['10.0.0.1', '*.corp.example', '10.0.0.3'],
       outboundProxy: ['http://a:1', 'http://b:2', 'http://c:3'],
       outboundCaFile: ['a', 'b', 'c'],
@@ -155,6 +164,12 @@ describe('mistakes', () => {
     expect(new ConfigError(['one']).message).toContain('1 mistake:');
   });
 
+  it('of options that need each other are found', () => {
+    expect(mistakes({ flags: { storage: 's3' } })[0]).toContain('s3Bucket is empty');
+    for (const flags of [{ s3AccessKeyId: 'a' }, { s3SecretKeyFile: 'a' }]) expect(mistakes({ flags })[0]).toContain('together');
+    expect(load({ flags: { storage: 's3', s3Bucket: 'bucket' } }).s3Endpoint).toBe('');
+  });
+
   it('of an unknown option or variable say which one may be meant', () => {
     expect(yamlMistakes('data_dir: x')[0]).toContain('did you mean dataDir?');
     expect(yamlMistakes('Listen: a:1')[0]).toContain('did you mean listen?');
@@ -191,6 +206,13 @@ describe('mistakes', () => {
     ['workers', ['0', '-1', '100', '1.5', 'many', 'AUTO', '']],
     ['trustedProxies', ['host', '10.0.0', '010.0.0.1', '0x7f.1', '10.0.0.0/33', '10.0.0.1;10.0.0.2', '::/200']],
     ['logLevel', ['', 'INFO', 'verbose', 'info,warn']],
+    ['storage', ['', 'S3', 'disk']],
+    ['s3Bucket', ['a', '-a', 'a/b', 'a b', '../b']],
+    ['s3Region', ['', 'eu west', 'a/b']],
+    ['s3Endpoint', ['host:9000', 'ftp://host', 'https://', 'https://host/path', 'https://key@host', 'https://a b']],
+    ['s3Prefix', ['/', '/a', 'a//b', 'a b', 'a?', '%41', 'ä']],
+    ['s3Addressing', ['', 'virtual', 'PATH']],
+    ['s3Checksums', ['', 'never']],
     ['outboundProxy', ['proxy:3128', 'socks5://proxy', 'http://proxy/path']],
     ['sparseIndexes', ['', '1', 'yes', 'TRUE']],
   ])('%s: text outside its grammar', (key, texts) => {

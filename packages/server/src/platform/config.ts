@@ -103,6 +103,47 @@ export const ConfigSchema = Type.Object({
     default: 24,
     description: 'an upload nobody continued for so long is removed',
   }),
+  storage: Type.String({
+    pattern: '^(files|s3)$',
+    default: 'files',
+    description: 'where blobs are kept: files in the data directory, or an s3 bucket',
+  }),
+  s3Bucket: Type.String({
+    pattern: '^([a-z0-9A-Z][a-zA-Z0-9._-]{1,253})?$',
+    default: '',
+    description: 'bucket of the blobs, which has to be there',
+  }),
+  s3Region: Type.String({ pattern: '^[a-zA-Z0-9-]{1,64}$', default: 'us-east-1', description: 'region of the bucket' }),
+  s3Endpoint: Type.String({
+    pattern: '^(https?://[^\\s/?#@]+/?)?$',
+    default: '',
+    description: 'address of the S3 server, such as https://s3.corp.example:9000; empty for AWS',
+  }),
+  s3Prefix: Type.String({
+    pattern: '^([a-zA-Z0-9!_.*()=-]+(/[a-zA-Z0-9!_.*()=-]+)*/?)?$',
+    default: '',
+    description: 'what the keys of all objects begin with, such as registry/prod; empty for nothing',
+  }),
+  s3Addressing: Type.String({
+    pattern: '^(auto|path|host)$',
+    default: 'auto',
+    description: 'where requests name the bucket: path, host, or auto, which is path where s3Endpoint is given',
+  }),
+  s3AccessKeyId: Type.String({
+    pattern: '^[^\\s]{0,256}$',
+    default: '',
+    description: "access key; empty for the usual AWS_ variables and files, the instance's role or the service account's token",
+  }),
+  s3SecretKeyFile: Type.String({ default: '', description: 'file with the secret of s3AccessKeyId and nothing else' }),
+  s3Checksums: Type.String({
+    pattern: '^(always|required)$',
+    default: 'always',
+    description: 'send CRC32 checksums with all data: always, or where S3 requires them, for servers that know none',
+  }),
+  s3Redirect: Type.Boolean({
+    default: false,
+    description: 'answer downloads of larger blobs with a redirect to an address at the S3 server that is valid for minutes',
+  }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
   sessionIdleMinutes: Type.Integer({
@@ -239,6 +280,9 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
       problems.push(`${key} is ${JSON.stringify(values.get(key))}; ${(error as Error).message}`);
     }
   }
+  if (values.get('storage') === 's3' && values.get('s3Bucket') === '') problems.push('s3Bucket is empty; storage s3 needs one');
+  if ((values.get('s3AccessKeyId') === '') !== (values.get('s3SecretKeyFile') === ''))
+    problems.push('s3AccessKeyId and s3SecretKeyFile are given together, or neither');
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.fromEntries(values) as Config;
 }
