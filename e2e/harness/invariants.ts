@@ -87,6 +87,7 @@ function checkCatalog(database: DatabaseSync, problems: string[]): { manifests: 
     if (!known.has(`${repository} ${digest}`)) problems.push(`tag ${name} leads to ${digest}, which is not there`);
   }
   checkHistory(database, tags, problems);
+  checkUsage(database, problems);
   return { manifests: manifests.length, tags: tags.length };
 }
 
@@ -120,6 +121,29 @@ function checkManifest(row: ManifestRow, edges: readonly string[], sizes: Readon
 
 function isManifest({ mediaType }: Descriptor): boolean {
   return /\.(manifest|index)\.(list\.)?v\d\+json$/.test(mediaType);
+}
+
+/** What is counted per project is what is there (I4): each blob once, manifests, repositories and tags. */
+function checkUsage(database: DatabaseSync, problems: string[]): void {
+  const found = database.prepare(`
+    SELECT project.name, coalesce((SELECT sum(bytes) FROM project_usage WHERE project_id = project.id), 0) AS bytes,
+      coalesce((SELECT sum(repositories) FROM project_usage WHERE project_id = project.id), 0) AS repositories,
+      coalesce((SELECT sum(tags) FROM project_usage WHERE project_id = project.id), 0) AS tags,
+      coalesce((SELECT sum(size) FROM (SELECT DISTINCT blob.digest, blob.size FROM repository_blob blob JOIN repository r ON r.id = blob.repository_id
+        WHERE r.project_id = project.id)), 0) + coalesce((SELECT sum(m.size) FROM manifest m JOIN repository r ON r.id = m.repository_id
+        WHERE r.project_id = project.id), 0) AS trueBytes,
+      (SELECT count(*) FROM repository r WHERE r.project_id = project.id AND r.deleted_at IS NULL) AS trueRepositories,
+      (SELECT count(*) FROM tag JOIN repository r ON r.id = tag.repository_id WHERE r.project_id = project.id) AS trueTags
+    FROM project`);
+  for (const row of found.all() as Record<string, string | number>[]) {
+    for (const [counted, real] of [
+      ['bytes', 'trueBytes'],
+      ['repositories', 'trueRepositories'],
+      ['tags', 'trueTags'],
+    ] as const) {
+      if (row[counted] !== row[real]) problems.push(`project ${row.name} is counted with ${row[counted]} ${counted}, it has ${row[real]}`);
+    }
+  }
 }
 
 /** The newest entry of a tag's history says what the tag is. */

@@ -1,6 +1,7 @@
 import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { isSound } from './damage.ts';
 import type { CatalogTables } from './schema.ts';
+import { countLinkedBlob, countUnlinkedBlobs, type Room } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 
@@ -49,8 +50,15 @@ export function findBlob(session: Session, repositoryId: number, digest: string)
 }
 
 /** Makes a blob that is safely stored visible in a repository. */
-export async function linkBlob(tx: Session, repositoryId: number, blob: { digest: string; size: number }, now: number): Promise<void> {
-  await tx.run(insertBlob, { repositoryId, digest: blob.digest, size: blob.size, now });
+export async function linkBlob(
+  tx: Session,
+  repositoryId: number,
+  blob: { digest: string; size: number },
+  now: number,
+  room?: Room,
+): Promise<void> {
+  const isNew = (await tx.run(insertBlob, { repositoryId, digest: blob.digest, size: blob.size, now })) === 1;
+  if (isNew) await countLinkedBlob(tx, repositoryId, blob, { now, room });
 }
 
 /** Takes a blob out of a repository; refused while a manifest there needs it (invariant 2). */
@@ -58,6 +66,7 @@ export async function unlinkBlob(tx: Session, repositoryId: number, digest: stri
   const manifest = await tx.first(referencesTo, { repositoryId, digest, kind: 'blob' });
   if (manifest) throw new AppError('blob_referenced', `the blob belongs to manifest ${manifest.digest}; delete that first`);
   if ((await tx.run(deleteBlob, { repositoryId, digest })) === 0) throw new AppError('blob_unknown', 'blob unknown to the repository');
+  await countUnlinkedBlobs(tx, repositoryId, [digest]);
 }
 
 /** First manifest of the repository that needs a digest. */

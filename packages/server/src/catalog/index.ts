@@ -68,3 +68,19 @@ export {
   type UploadSession,
   uploadLease,
 } from './uploads.ts';
+export {
+  claimsOf,
+  countLinkedBlob,
+  countUnlinkedBlobs,
+  countUsage,
+  holdsBlob,
+  type Limits,
+  limitsOf,
+  QUOTA_NAMES,
+  quotaExceeded,
+  type Room,
+  RoomShort,
+  type Usage,
+  usageOf,
+} from './usage.ts';
+export type { QuotaName } from './usage-schema.ts';

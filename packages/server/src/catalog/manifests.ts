@@ -6,6 +6,7 @@ import { forgetManifestDamage } from './manifest-damage.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { deleteTag, setTag } from './tags.ts';
+import { countUsage, type Room } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 
@@ -153,11 +154,13 @@ export interface ManifestPush {
   readonly now: number;
   /** Announces nothing: what was there all along is no news to anybody. */
   readonly silent?: boolean;
+  /** What was reserved for it, where the project has limits. */
+  readonly room?: Room | undefined;
 }
 
 /** Writes a manifest with its references and tags; refused unless all it needs is in the repository (invariant 2). */
 export async function putManifest(tx: Session, push: ManifestPush): Promise<{ created: boolean }> {
-  const { repositoryId, digest, manifest, now, by, silent = false } = push;
+  const { repositoryId, digest, manifest, now, by, room, silent = false } = push;
   const existing = await tx.first(manifestByDigest, { repositoryId, digest });
   if (!existing) {
     await requireReferences(tx, push);
@@ -179,6 +182,7 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
     for (const child of manifest.children) {
       await tx.run(insertReference, { id: row.id, repositoryId, digest: child.digest, kind: 'manifest' });
     }
+    await countUsage(tx, repositoryId, { bytes: push.bytes.length }, push);
     await touchRepository(tx, repositoryId, now);
   } else if (existing.mediaType !== manifest.mediaType) {
     throw new AppError('manifest_invalid', `these bytes are stored as ${existing.mediaType}, they cannot become ${manifest.mediaType}`);
@@ -187,7 +191,7 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
   }
   const payload = { digest, mediaType: manifest.mediaType, size: push.bytes.length, tags: push.tags, by };
   if (!silent) await announce(tx, repositoryId, { topic: 'manifest.pushed', payload }, now);
-  for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by, silent });
+  for (const name of push.tags) await setTag(tx, { repositoryId, name, digest, now, by, silent, room });
   return { created: !existing };
 }
 
@@ -249,6 +253,7 @@ export async function deleteManifest(tx: Session, repositoryId: number, digest: 
   await tx.run(deleteReferences, { id: manifest.id });
   await tx.run(deleteContent, { id: manifest.id });
   await tx.run(deleteManifestRow, { id: manifest.id });
+  await countUsage(tx, repositoryId, { bytes: -manifest.size });
   const { mediaType, size } = manifest;
   await announce(tx, repositoryId, { topic: 'manifest.deleted', payload: { digest, mediaType, size, tags, by } }, now);
 }

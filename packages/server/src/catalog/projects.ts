@@ -2,6 +2,7 @@ import { projectOf } from '@entrepot/oci';
 import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
 import type { CatalogTables } from './schema.ts';
+import { countUsage, dropProjectUsage, type Room } from './usage.ts';
 
 export interface Repository {
   readonly id: number;
@@ -191,11 +192,18 @@ export async function deleteProject(tx: Session, { id, name }: Project): Promise
   if (repository !== undefined) throw new AppError('conflict', `project ${name} still has repositories, such as ${repository}`);
   if (await tx.first(anyRepository, { projectId: id }))
     throw new AppError('conflict', `content of project ${name} is still being deleted; try again`);
+  await dropProjectUsage(tx, id);
   await tx.run(deleteProjectRow, { id });
 }
 
 /** The repository of a name, made if need be; its project must exist. `silent`: it was there all along, so that it is no news. */
-export async function ensureRepository(tx: Session, name: string, by: string, now: number, { silent = false } = {}): Promise<Repository> {
+export async function ensureRepository(
+  tx: Session,
+  name: string,
+  by: string,
+  now: number,
+  { silent = false, room }: { silent?: boolean; room?: Room | undefined } = {},
+): Promise<Repository> {
   const found = await tx.first(repositoryByName, { name });
   if (found) return found;
   const project = await tx.first(projectByName, { name: projectOf(name) });
@@ -203,6 +211,7 @@ export async function ensureRepository(tx: Session, name: string, by: string, no
   await tx.run(insertRepository, { projectId: project.id, name, now });
   const made = await tx.first(repositoryByName, { name });
   if (!made) throw new Error('a repository vanished in its own transaction');
+  await countUsage(tx, made.id, { repositories: 1 }, { now, room });
   await tx.run(insertChange, { id: made.id, projectId: project.id, now });
   if (!silent) await announce(tx, made.id, { topic: 'repository.created', payload: { by } }, now);
   return made;

@@ -1,6 +1,7 @@
 import { type Database, enqueue, type JobDefinition, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
 import type { CatalogTables } from './schema.ts';
+import { countUnlinkedBlobs, countUsage } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 type Batch = { repositoryId: number; limit: number };
@@ -41,7 +42,7 @@ const purgeHistory = query<Batch>()('purgeTagHistory', (db, p) =>
     ),
 );
 const oldestManifests = query<Batch>()('oldestManifests', (db, p) =>
-  db.selectFrom('manifest').select('id').where('repository_id', '=', p('repositoryId')).orderBy('id').limit(p('limit')),
+  db.selectFrom('manifest').select(['id', 'size']).where('repository_id', '=', p('repositoryId')).orderBy('id').limit(p('limit')),
 );
 const purgeReferences = query<{ id: number }>()('purgeReferences', (db, p) =>
   db.deleteFrom('manifest_reference').where('manifest_id', '=', p('id')),
@@ -61,7 +62,8 @@ const purgeBlobs = query<Batch>()('purgeBlobs', (db, p) =>
         .where('old.repository_id', '=', p('repositoryId'))
         .orderBy('old.digest')
         .limit(p('limit')),
-    ),
+    )
+    .returning('digest'),
 );
 const purgeChange = query<{ id: number }>()('purgeRepositoryChange', (db, p) =>
   db.deleteFrom('repository_change').where('repository_id', '=', p('id')),
@@ -77,6 +79,7 @@ const PURGE = 'repository.purge';
 export async function deleteRepository(tx: Session, { id }: { readonly id: number }, by: string, now: number): Promise<void> {
   await announce(tx, id, { topic: 'repository.deleted', payload: { by } }, now);
   await tx.run(hideRepository, { id, name: `@deleted/${id}`, now });
+  await countUsage(tx, id, { repositories: -1 });
   await enqueue(tx, { kind: PURGE, payload: { repositoryId: id }, now });
 }
 
@@ -85,6 +88,12 @@ const MANIFESTS = 100;
 
 /** What of this room runs in the background. */
 export function catalogJobs({ database }: { readonly database: Database }): JobDefinition[] {
+  async function purgeSomeTags(tx: Session, repositoryId: number): Promise<number> {
+    const removed = await tx.run(purgeTags, { repositoryId, limit: ROWS });
+    if (removed > 0) await countUsage(tx, repositoryId, { tags: -removed });
+    return removed;
+  }
+
   async function purgeManifests(tx: Session, repositoryId: number): Promise<number> {
     const found = await tx.all(oldestManifests, { repositoryId, limit: MANIFESTS });
     for (const { id } of found) {
@@ -92,7 +101,18 @@ export function catalogJobs({ database }: { readonly database: Database }): JobD
       await tx.run(purgeContent, { id });
       await tx.run(purgeManifest, { id });
     }
+    if (found.length > 0) await countUsage(tx, repositoryId, { bytes: -found.reduce((sum, { size }) => sum + size, 0) });
     return found.length;
+  }
+
+  async function purgeSomeBlobs(tx: Session, repositoryId: number): Promise<number> {
+    const removed = await tx.all(purgeBlobs, { repositoryId, limit: ROWS });
+    await countUnlinkedBlobs(
+      tx,
+      repositoryId,
+      removed.map(({ digest }) => digest),
+    );
+    return removed.length;
   }
 
   return [
@@ -102,10 +122,10 @@ export function catalogJobs({ database }: { readonly database: Database }): JobD
         const { repositoryId } = payload as { repositoryId: number };
         if (!(await database.first(isHidden, { id: repositoryId }))) return { rows: 0 }; // done by an earlier run
         const steps = [
-          async (tx: Session) => await tx.run(purgeTags, { repositoryId, limit: ROWS }),
+          (tx: Session) => purgeSomeTags(tx, repositoryId),
           async (tx: Session) => await tx.run(purgeHistory, { repositoryId, limit: ROWS }),
           (tx: Session) => purgeManifests(tx, repositoryId),
-          async (tx: Session) => await tx.run(purgeBlobs, { repositoryId, limit: ROWS }),
+          (tx: Session) => purgeSomeBlobs(tx, repositoryId),
         ];
         let rows = 0;
         for (const step of steps) {

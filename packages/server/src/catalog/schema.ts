@@ -1,8 +1,9 @@
 import { type Compilable, CompiledQuery, type Generated } from 'kysely';
 import type { Migration } from '../platform/index.ts';
+import { type UsageTables, usageMigration } from './usage-schema.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
-export interface CatalogTables {
+export interface CatalogTables extends UsageTables {
   project: {
     id: Generated<number>;
     name: string;
@@ -246,4 +247,5 @@ export const catalogMigrations: readonly Migration[] = [
         .addColumn('held_until', 'bigint', (c) => c.notNull()),
     ],
   },
+  usageMigration,
 ];

@@ -2,6 +2,7 @@ import { AppError, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
+import { countUsage, type Room } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 
@@ -58,10 +59,11 @@ export async function findTag(session: Session, repositoryId: number, name: stri
 /** Points a tag at a digest and records the change; nothing is recorded where it pointed there already. */
 export async function setTag(
   tx: Session,
-  tag: { repositoryId: number; name: string; digest: string; now: number; by: string; silent?: boolean },
+  tag: { repositoryId: number; name: string; digest: string; now: number; by: string; silent?: boolean; room?: Room | undefined },
 ): Promise<void> {
   const previous = (await tx.first(tagDigest, tag))?.digest ?? null;
   if (previous === tag.digest) return;
+  if (previous === null) await countUsage(tx, tag.repositoryId, { tags: 1 }, tag);
   await tx.run(upsertTag, tag);
   await tx.run(insertHistory, { ...tag, previous });
   await touchRepository(tx, tag.repositoryId, tag.now);
@@ -75,6 +77,7 @@ export async function deleteTag(tx: Session, tag: { repositoryId: number; name: 
   const previous = (await tx.first(tagDigest, tag))?.digest;
   if (previous === undefined) throw new AppError('manifest_unknown', 'tag unknown to the repository');
   await tx.run(removeTag, tag);
+  await countUsage(tx, tag.repositoryId, { tags: -1 });
   await tx.run(insertHistory, { ...tag, digest: null, previous });
   await touchRepository(tx, tag.repositoryId, tag.now);
   await announce(tx, tag.repositoryId, { topic: 'tag.deleted', payload: { tag: tag.name, previous, by: tag.by } }, tag.now);

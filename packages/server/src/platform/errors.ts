@@ -31,6 +31,7 @@ export const ERRORS = {
   unauthorized: { status: 401, oci: 'UNAUTHORIZED' },
   second_factor_required: { status: 401, oci: 'UNAUTHORIZED' },
   denied: { status: 403, oci: 'DENIED' },
+  quota_exceeded: { status: 403, oci: 'DENIED' },
   not_found: { status: 404, oci: 'UNSUPPORTED' },
   method_not_allowed: { status: 405, oci: 'UNSUPPORTED' },
   bad_request: { status: 400, oci: 'UNSUPPORTED' },
