@@ -232,6 +232,10 @@ select "seq", "hash" from "audit_head" where "id" = ?;
 insert into "audit_record" ("seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash") values (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- audit.moveHead
 insert into "audit_head" ("id", "seq", "hash") values (?, ?, ?) on conflict ("id") do update set "seq" = "excluded"."seq", "hash" = "excluded"."hash";
+-- catalog.addProjectBlob
+insert into "project_blob" ("project_id", "digest", "size", "links") select "repository"."project_id", cast(? as text) as "digest", cast(? as bigint) as "size", 1 as "links" from "repository" where "repository"."id" = ? on conflict ("project_id", "digest") do update set "links" = "project_blob"."links" + ? returning "project_blob"."links";
+-- catalog.addUsage
+insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") select "repository"."project_id", repository.id % 32 as "stripe", cast(? as bigint) as "bytes", cast(? as bigint) as "repositories", cast(? as bigint) as "tags", 1 as "changes" from "repository" where "repository"."id" = ? on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ? returning "project_usage"."project_id" as "projectId", (select "project_quota"."version" from "project_quota" where "project_quota"."project_id" = "project_usage"."project_id") as "limited";
 -- catalog.anyRepository
 select "id" from "repository" where "project_id" = ? limit ?;
 -- catalog.artifactFacts
@@ -299,8 +303,20 @@ delete from "manifest_content" where "manifest_id" = ?;
 delete from "damaged_manifest" where "manifest_id" = ?;
 -- catalog.deleteProject
 delete from "project" where "id" = ?;
+-- catalog.deleteProjectBlob
+delete from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.deleteReferences
 delete from "manifest_reference" where "manifest_id" = ?;
+-- catalog.dropAlerts
+delete from "quota_alert" where "project_id" = ?;
+-- catalog.dropProjectBlobLink
+update "project_blob" set "links" = "links" - ? where "project_id" = (select "repository"."project_id" from "repository" where "repository"."id" = ?) and "digest" = ? returning "project_id" as "projectId", "links", "size";
+-- catalog.dropQuota
+delete from "project_quota" where "project_id" = ?;
+-- catalog.dropReservations
+delete from "quota_reservation" where "project_id" = ?;
+-- catalog.dropUsage
+delete from "project_usage" where "project_id" = ?;
 -- catalog.expiredUploads
 select "id" from "upload_session" where "updated_at" < ? and "lease_until" < ? order by "updated_at" limit ?;
 -- catalog.extendHold
@@ -345,6 +361,8 @@ insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes",
 select "id" from "repository" where "id" = ? and "deleted_at" is not null;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
+-- catalog.limits
+select "bytes", "repositories", "tags" from "project_quota" where "project_id" = ?;
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
@@ -358,17 +376,19 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 -- catalog.manifestContent
 select "bytes" from "manifest_content" where "manifest_id" = ?;
 -- catalog.oldestManifests
-select "id" from "manifest" where "repository_id" = ? order by "id" limit ?;
+select "id", "size" from "manifest" where "repository_id" = ? order by "id" limit ?;
 -- catalog.postponeCheck
 update "damaged_blob" set "checks" = ?, "check_at" = ? where "digest" = ?;
 -- catalog.projectById
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "id" = ?;
 -- catalog.projectByName
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "name" = ?;
+-- catalog.projectHasBlob
+select "size" from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.pruneEndedUploads
 delete from "ended_upload" where "id" in (select "old"."id" from "ended_upload" as "old" where "old"."id" < ? order by "old"."id" limit ?);
 -- catalog.purgeBlobs
-delete from "repository_blob" where "repository_id" = ? and "digest" in (select "old"."digest" from "repository_blob" as "old" where "old"."repository_id" = ? order by "old"."digest" limit ?);
+delete from "repository_blob" where "repository_id" = ? and "digest" in (select "old"."digest" from "repository_blob" as "old" where "old"."repository_id" = ? order by "old"."digest" limit ?) returning "digest";
 -- catalog.purgeContent
 delete from "manifest_content" where "manifest_id" = ?;
 -- catalog.purgeManifest
@@ -417,6 +437,10 @@ select "repository"."id", "repository"."name", "repository"."description", "repo
 select "name" from "repository" where "id" = ?;
 -- catalog.subjectByPrefix
 select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? and "subject" < ? limit ?;
+-- catalog.sumClaims
+select cast(coalesce(sum(bytes), 0) as bigint) as "bytes", cast(coalesce(sum(repositories), 0) as bigint) as "repositories", cast(coalesce(sum(tags), 0) as bigint) as "tags" from (select "bytes", "repositories", "tags" from "project_usage" where "project_id" = ? union all select kept + case when expires_at > ? then "bytes" else 0 end as "bytes", case when expires_at > ? then "repositories" else 0 end as "repositories", case when expires_at > ? then "tags" else 0 end as "tags" from "quota_reservation" where "project_id" = ?) as "claim";
+-- catalog.sumUsage
+select cast(coalesce(sum(bytes), 0) as bigint) as "bytes", cast(coalesce(sum(repositories), 0) as bigint) as "repositories", cast(coalesce(sum(tags), 0) as bigint) as "tags" from "project_usage" where "project_id" = ?;
 -- catalog.tagDigest
 select "digest" from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.tagFacts

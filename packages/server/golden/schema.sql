@@ -139,6 +139,59 @@ create table "collection_hold" (
   "held_until" bigint not null
 );
 
+-- 0008-usage
+create table "project_blob" (
+  "project_id" integer not null,
+  "digest" text not null,
+  "size" bigint not null,
+  "links" integer not null,
+  constraint "project_blob_pk" primary key ("project_id", "digest")
+);
+create table "project_usage" (
+  "project_id" integer not null,
+  "stripe" integer not null,
+  "bytes" bigint not null,
+  "repositories" bigint not null,
+  "tags" bigint not null,
+  "changes" bigint not null,
+  constraint "project_usage_pk" primary key ("project_id", "stripe")
+);
+create table "project_quota" (
+  "project_id" integer primary key,
+  "bytes" bigint,
+  "repositories" bigint,
+  "tags" bigint,
+  "version" integer not null
+);
+create table "quota_reservation" (
+  "id" text primary key,
+  "project_id" integer not null,
+  "kept" bigint not null,
+  "bytes" bigint not null,
+  "repositories" bigint not null,
+  "tags" bigint not null,
+  "holder" text not null,
+  "expires_at" bigint not null
+);
+create index "quota_reservation_project" on "quota_reservation" ("project_id");
+create table "quota_alert" (
+  "project_id" integer not null,
+  "quota" text not null,
+  "level" text not null,
+  "told_at" bigint not null,
+  constraint "quota_alert_pk" primary key ("project_id", "quota", "level")
+);
+INSERT INTO project_blob (project_id, digest, size, links)
+          SELECT repository.project_id, blob.digest, max(blob.size), count(*) FROM repository_blob AS blob
+          JOIN repository ON repository.id = blob.repository_id GROUP BY repository.project_id, blob.digest;
+INSERT INTO project_usage (project_id, stripe, bytes, repositories, tags, changes) SELECT id, 0,
+          coalesce((SELECT sum(size) FROM project_blob WHERE project_id = project.id), 0) +
+            coalesce((SELECT sum(manifest.size) FROM manifest JOIN repository ON repository.id = manifest.repository_id
+                      WHERE repository.project_id = project.id), 0),
+          (SELECT count(*) FROM repository WHERE project_id = project.id AND deleted_at IS NULL),
+          (SELECT count(*) FROM tag JOIN repository ON repository.id = tag.repository_id WHERE repository.project_id = project.id), 1
+          FROM project;
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,
