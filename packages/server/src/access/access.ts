@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { projectOf } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
 import { findProject, type Project } from '../catalog/index.ts';
-import { AppError, inRanges, type MaybePromise, parseRanges, type Session } from '../platform/index.ts';
+import { AppError, type AuditOrigin, andThen, inRanges, type MaybePromise, parseRanges, type Session } from '../platform/index.ts';
 import { type Authenticator, anonymous, type Identity, type Proof, type RequestFacts, type Subject } from './identity.ts';
 import { type Action, PERMISSION_OF, type Permission } from './permissions.ts';
 import { pageOfSeen } from './project-list.ts';
@@ -40,9 +40,9 @@ export interface Access {
   /** Identity of a request. Throws `unauthorized` for a proof that is wrong: that never turns into anonymous. */
   identify(facts: RequestFacts): MaybePromise<Identity>;
   /** May this identity do this to a repository of this name, whether or not it exists? */
-  decide(identity: Identity, action: Action, repository: string): Promise<Decision>;
+  decide(identity: Identity, action: Action, repository: string): MaybePromise<Decision>;
   /** Does this identity hold a permission, whatever a token of the token service narrows it to? */
-  holds(identity: Identity, permission: Permission, resource: Resource): Promise<boolean>;
+  holds(identity: Identity, permission: Permission, resource: Resource): MaybePromise<boolean>;
   /**
    * Which of these permissions an identity may not give to others, on a whole project or else on the system: each that it
    * does not hold there by a right of its own, without exceptions. From where it asks does not count.
@@ -90,6 +90,8 @@ const WALLS: Partial<Record<Permission, 'pullNetworks' | 'pushNetworks'>> = {
   'tag:delete': 'pushNetworks',
 };
 
+const NO_RULES: readonly Statement[] = [];
+
 export function createAccess({ session, rules, authenticators, now }: Parts): Access {
   const networks = new LRUCache<string, ReturnType<typeof parseRanges>>({ max: 1000 });
 
@@ -105,31 +107,37 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
     return !inRanges(ranges, client);
   }
 
-  async function identify({ authorization, cookie, origin }: RequestFacts): Promise<Identity> {
+  function identify({ authorization, cookie, origin }: RequestFacts): MaybePromise<Identity> {
     const proof = authorization === undefined ? cookieProof(cookie) : proofOf(authorization);
-    if (proof === undefined) return anonymous(origin);
-    for (const authenticator of authenticators) {
-      const identity = await authenticator(proof, origin);
-      if (identity) return identity;
-    }
+    return proof === undefined ? anonymous(origin) : ask(0, proof, origin);
+  }
+
+  /** Asks authenticators from one on. */
+  function ask(at: number, proof: Proof, origin: AuditOrigin): MaybePromise<Identity> {
+    const authenticator = authenticators[at];
+    if (authenticator) return andThen(authenticator(proof, origin), (identity) => identity ?? ask(at + 1, proof, origin));
     if (proof.scheme === 'cookie') return anonymous(origin);
     throw new AppError('unauthorized', 'nobody is known by these credentials');
   }
 
   /** Rules, project and question of one decision. */
-  async function look(subject: Subject | undefined, permission: Permission, { project: name, repository }: Resource, client: string) {
-    const [project, statements] = [
-      name === undefined ? undefined : await findProject(session, name),
-      subject ? await rules.of(subject, name) : [],
-    ];
-    const ask: Ask = { permission, project: name, repository, client, now: now() };
-    return { project, statements, ask };
+  function look<R>(
+    subject: Subject | undefined,
+    permission: Permission,
+    { project: name, repository }: Resource,
+    client: string,
+    answer: (project: Project | undefined, statements: readonly Statement[], ask: Ask) => R,
+  ): MaybePromise<R> {
+    return andThen(name === undefined ? undefined : findProject(session, name), (project) =>
+      andThen(subject ? rules.of(subject, name) : NO_RULES, (statements) =>
+        answer(project, statements, { permission, project: name, repository, client, now: now() }),
+      ),
+    );
   }
 
-  async function holds(identity: Identity, permission: Permission, resource: Resource): Promise<boolean> {
+  function holds(identity: Identity, permission: Permission, resource: Resource): MaybePromise<boolean> {
     const { subject, limits, origin } = identity;
-    const { project, statements, ask } = await look(subject, permission, resource, origin.client);
-    return judge(project, statements, limits, ask);
+    return look(subject, permission, resource, origin.client, (project, statements, asked) => judge(project, statements, limits, asked));
   }
 
   function judge(
@@ -151,11 +159,12 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
 
   async function seenIn(identity: Identity, name: string, permission: Permission): Promise<PullableProject | undefined> {
     const { subject, limits, origin } = identity;
-    const { project, statements, ask } = await look(subject, permission, { project: name }, origin.client);
-    if (!project || isOutside(project, ask)) return undefined;
-    const isOpen = project.public && PUBLIC.has(permission);
-    if (!isOpen && !statements.some((statement) => statement.effect === 'allow' && isAbout(statement, ask))) return undefined;
-    return { id: project.id, name, allows: (repository) => judge(project, statements, limits, { ...ask, repository }) };
+    return await look(subject, permission, { project: name }, origin.client, (project, statements, asked) => {
+      if (!project || isOutside(project, asked)) return undefined;
+      const isOpen = project.public && PUBLIC.has(permission);
+      if (!isOpen && !statements.some((statement) => statement.effect === 'allow' && isAbout(statement, asked))) return undefined;
+      return { id: project.id, name, allows: (repository) => judge(project, statements, limits, { ...asked, repository }) };
+    });
   }
 
   const pullableIn = (identity: Identity, name: string) => seenIn(identity, name, 'repository:pull');
@@ -190,41 +199,45 @@ export function createAccess({ session, rules, authenticators, now }: Parts): Ac
     }
   }
 
+  /** A decision without a token, rule by rule. */
+  function explained(project: Project | undefined, statements: readonly Statement[], ask: Ask): Explanation {
+    const steps: Step[] = statements.map((statement) => {
+      const why = mismatch(statement, ask);
+      const did = statement.effect === 'allow' ? 'it allows this' : 'it denies this';
+      return { rule: statement.source, effect: statement.effect, applies: why === undefined, why: why ?? did };
+    });
+    if (project?.public) {
+      const open = PUBLIC.has(ask.permission);
+      const why = open ? 'it allows this' : `it is not about ${ask.permission}`;
+      steps.push({ rule: `project ${project.name} is public`, effect: 'allow', applies: open, why });
+    }
+    const outside = isOutside(project, ask);
+    if (outside) {
+      const why = `${ask.client} is in none of the networks from which this may be done`;
+      steps.push({ rule: `networks of project ${project?.name}`, effect: 'deny', applies: true, why });
+    }
+    const allowed = judge(project, statements, undefined, ask);
+    return { allowed, reason: reasonOf(allowed, steps), steps };
+  }
+
   return {
     identify: (facts) => (facts.authorization === undefined && facts.cookie === undefined ? anonymous(facts.origin) : identify(facts)),
     holds,
 
-    async decide(identity, action, repository) {
+    decide({ subject, token, limits, origin }, action, repository) {
       const permission = PERMISSION_OF[action];
       const resource = { project: projectOf(repository), repository };
-      const { subject, token } = identity;
-      const may = await holds(identity, permission, resource);
-      if (token === undefined) return may ? 'allowed' : subject ? 'denied' : 'challenge';
-      if (may && token.access.some((grant) => covers(grant, action, repository))) return 'allowed';
-      // Public content needs no scope at all, so a token for something else does not hide it.
-      if (may && PUBLIC.has(permission) && (await findProject(session, resource.project))?.public) return 'allowed';
-      return 'challenge';
+      return look(subject, permission, resource, origin.client, (project, statements, asked): Decision => {
+        const may = judge(project, statements, limits, asked);
+        if (token === undefined) return may ? 'allowed' : subject ? 'denied' : 'challenge';
+        if (may && token.access.some((grant) => covers(grant, action, repository))) return 'allowed';
+        // Public content needs no scope at all, so a token for something else does not hide it.
+        return may && PUBLIC.has(permission) && project?.public ? 'allowed' : 'challenge';
+      });
     },
 
     async explain(subject, permission, resource, client) {
-      const { project, statements, ask } = await look(subject, permission, resource, client);
-      const steps: Step[] = statements.map((statement) => {
-        const why = mismatch(statement, ask);
-        const did = statement.effect === 'allow' ? 'it allows this' : 'it denies this';
-        return { rule: statement.source, effect: statement.effect, applies: why === undefined, why: why ?? did };
-      });
-      if (project?.public) {
-        const open = PUBLIC.has(permission);
-        const why = open ? 'it allows this' : `it is not about ${permission}`;
-        steps.push({ rule: `project ${project.name} is public`, effect: 'allow', applies: open, why });
-      }
-      const outside = isOutside(project, ask);
-      if (outside) {
-        const why = `${client} is in none of the networks from which this may be done`;
-        steps.push({ rule: `networks of project ${project?.name}`, effect: 'deny', applies: true, why });
-      }
-      const allowed = judge(project, statements, undefined, ask);
-      return { allowed, reason: reasonOf(allowed, steps), steps };
+      return await look(subject, permission, resource, client, explained);
     },
 
     lacks,

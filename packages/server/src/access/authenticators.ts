@@ -1,4 +1,4 @@
-import { AppError, type MaybePromise, type Session } from '../platform/index.ts';
+import { AppError, andThen, type MaybePromise, type Session } from '../platform/index.ts';
 import { type Authenticator, anonymous, identityOf } from './identity.ts';
 import type { PasswordChecker } from './passwords.ts';
 import { findSubject } from './subjects.ts';
@@ -26,16 +26,17 @@ const JWT = 'eyJ';
 
 /** Tokens of the token service. Takes every Bearer proof that is a JWT; stands first, as most requests bring one. */
 export function tokenAuthenticator(session: Session, tokens: TokenIssuer, now: () => number): Authenticator {
-  return async (proof, origin) => {
+  return (proof, origin) => {
     if (proof.scheme !== 'bearer' || !proof.token.startsWith(JWT)) return undefined;
-    const claims = await tokens.verifyAccess(proof.token);
-    if (claims === undefined) throw invalid();
-    const { access, refused, subject } = claims;
-    const token = { access, refused };
-    if (subject === undefined) return { ...anonymous(origin), token };
-    const known = await findSubject(session, subject, now());
-    if (!known) throw invalid();
-    return identityOf(known.subject, { kind: 'token', id: subject.credential }, origin, { token, limits: known.limits });
+    return andThen(tokens.verifyAccess(proof.token), (claims) => {
+      if (claims === undefined) throw invalid();
+      const { subject } = claims;
+      if (subject === undefined) return { ...anonymous(origin), token: claims };
+      return andThen(findSubject(session, subject, now()), (known) => {
+        if (!known) throw invalid();
+        return identityOf(known.subject, { kind: 'token', id: subject.credential }, origin, { token: claims, limits: known.limits });
+      });
+    });
   };
 }
 

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { compileGlob, queriesOf, type Session } from '../platform/index.ts';
+import { andThen, compileGlob, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import type { Subject } from './identity.ts';
 import { isPermission, type Permission } from './permissions.ts';
 import { createPolicyRules } from './policies/policies-of.ts';
@@ -52,9 +52,11 @@ export async function touchAccess(tx: Session): Promise<void> {
 
 const MAX_KNOWN = 20_000;
 
+type Bound = Pick<Subject, 'kind' | 'id' | 'name'>;
+
 export interface Rules {
   /** All rules that bind a subject on the system and, where named, in a project. */
-  of(subject: Pick<Subject, 'kind' | 'id' | 'name'>, project: string | undefined): Promise<readonly Statement[]>;
+  of(subject: Bound, project: string | undefined): MaybePromise<readonly Statement[]>;
 }
 
 /** Rules by subject and project, kept until anything about access changes; a change counts from the next request on. */
@@ -63,22 +65,25 @@ export function createRules(session: Session): Rules {
   const policyRules = createPolicyRules(session);
   let version = -1;
   return {
-    async of(subject, project) {
-      const { kind, id } = subject;
-      const current = (await session.first(stateVersion, {}))?.version ?? 0;
-      if (current !== version) {
-        known.clear();
-        version = current;
-      }
-      const key = `${kind}:${id}:${project ?? ''}`;
-      const found = known.get(key);
-      if (found) return found;
-      const rows = await session.all(assignmentsOf, { kind, id, project: project ?? '' });
-      const statements = [...rows.flatMap(toStatements), ...(await policyRules(subject))];
-      if (version === current) known.set(key, statements);
-      return statements;
-    },
+    of: (subject, project) =>
+      andThen(session.first(stateVersion, {}), (state) => {
+        const current = state?.version ?? 0;
+        if (current !== version) {
+          known.clear();
+          version = current;
+        }
+        const key = `${subject.kind}:${subject.id}:${project ?? ''}`;
+        return known.get(key) ?? read(subject, project, key, current);
+      }),
   };
+
+  async function read(subject: Bound, project: string | undefined, key: string, current: number): Promise<readonly Statement[]> {
+    const { kind, id } = subject;
+    const rows = await session.all(assignmentsOf, { kind, id, project: project ?? '' });
+    const statements = [...rows.flatMap(toStatements), ...(await policyRules(subject))];
+    if (version === current) known.set(key, statements);
+    return statements;
+  }
 }
 
 interface AssignmentRow {

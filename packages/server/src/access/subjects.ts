@@ -1,4 +1,4 @@
-import type { Session } from '../platform/index.ts';
+import { andThen, type MaybePromise, type Session } from '../platform/index.ts';
 import type { Subject } from './identity.ts';
 import { findSecretByNumber } from './machines/access-keys.ts';
 import { findRobotKey } from './machines/robot-keys.ts';
@@ -15,23 +15,26 @@ export interface Known {
 }
 
 /** A user or robot that may act now. */
-export async function findOwner(session: Session, { kind, id }: Pick<Subject, 'kind' | 'id'>, now: number): Promise<Subject | undefined> {
+export function findOwner(session: Session, { kind, id }: Pick<Subject, 'kind' | 'id'>, now: number): MaybePromise<Subject | undefined> {
   if (kind === 'robot') {
-    const robot = await findRobotById(session, id);
-    return robot && isLive(robot, now) ? { kind, id, name: robot.name, generation: robot.generation } : undefined;
+    return andThen(findRobotById(session, id), (robot) =>
+      robot && isLive(robot, now) ? { kind, id, name: robot.name, generation: robot.generation } : undefined,
+    );
   }
-  const user = await findUserById(session, id);
-  return user && !user.disabled ? { kind, id, name: user.name, generation: user.generation } : undefined;
+  return andThen(findUserById(session, id), (user) =>
+    user && !user.disabled ? { kind, id, name: user.name, generation: user.generation } : undefined,
+  );
 }
 
 /** Whom a token speaks for; undefined where that is void by now: disabled, deleted, or with other credentials since. */
-export async function findSubject(session: Session, token: TokenSubject, now: number): Promise<Known | undefined> {
-  const subject = await findOwner(session, token, now);
-  if (!subject || subject.generation !== token.generation) return undefined;
-  if (token.credential === null) return { subject, limits: undefined };
-  const credential = await findCredential(session, token.credential, now);
-  if (!credential || credential.owner.kind !== subject.kind || credential.owner.id !== subject.id) return undefined;
-  return { subject, limits: credential.limits };
+export function findSubject(session: Session, token: TokenSubject, now: number): MaybePromise<Known | undefined> {
+  return andThen(findOwner(session, token, now), (subject) => {
+    if (!subject || subject.generation !== token.generation) return undefined;
+    if (token.credential === null) return { subject, limits: undefined };
+    return andThen(findCredential(session, token.credential, now), (credential) =>
+      credential?.owner.kind === subject.kind && credential.owner.id === subject.id ? { subject, limits: credential.limits } : undefined,
+    );
+  });
 }
 
 interface Credential {

@@ -1,4 +1,4 @@
-import { queriesOf, type Session } from '../platform/index.ts';
+import { andThen, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { assign } from './assignments.ts';
 import { touchAccess } from './rules.ts';
 import type { AccessTables } from './schema.ts';
@@ -74,9 +74,8 @@ export async function findUser(session: Session, name: string): Promise<User | u
   return row && toUser(row);
 }
 
-export async function findUserById(session: Session, id: number): Promise<User | undefined> {
-  const row = await session.first(userById, { id });
-  return row && toUser(row);
+export function findUserById(session: Session, id: number): MaybePromise<User | undefined> {
+  return andThen(session.first(userById, { id }), (row) => row && toUser(row));
 }
 
 export async function userCount(session: Session): Promise<number> {

@@ -1,5 +1,5 @@
 import { projectOf } from '@entrepot/oci';
-import { AppError, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
+import { AppError, andThen, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
 import type { CatalogTables } from './schema.ts';
 import { countUsage, dropProjectUsage, type Room } from './usage.ts';
@@ -130,9 +130,8 @@ export function findRepository(session: Session, name: string): MaybePromise<Rep
   return session.first(repositoryByName, { name });
 }
 
-export async function findProject(session: Session, name: string): Promise<Project | undefined> {
-  const row = await session.first(projectByName, { name });
-  return row && toProject(row);
+export function findProject(session: Session, name: string): MaybePromise<Project | undefined> {
+  return andThen(session.first(projectByName, { name }), (row) => row && toProject(row));
 }
 
 export async function findProjectById(session: Session, id: number): Promise<Project | undefined> {

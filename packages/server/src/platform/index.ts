@@ -22,6 +22,7 @@ export type { ConnectTarget } from './connection.ts';
 export { lockData } from './data-lock.ts';
 export {
   AFTER_ALL,
+  andThen,
   BEFORE_ALL,
   beyond,
   containing,

@@ -4,6 +4,11 @@ import type { Query } from './query.ts';
 /** SQLite answers at once, PostgreSQL later; callers await either. */
 export type MaybePromise<T> = T | Promise<T>;
 
+/** Goes on with what may be there already, without a turn of the event loop where it is: for what every request passes. */
+export function andThen<T, R>(value: MaybePromise<T>, next: (value: T) => MaybePromise<R>): MaybePromise<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
 /** Runs statements: outside a transaction on the database itself, inside on what `write` hands over. */
 export interface Session {
   all<P, R>(query: Query<P, R>, params: P): MaybePromise<R[]>;

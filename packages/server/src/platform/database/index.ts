@@ -1,4 +1,12 @@
-export type { Database, MaybePromise, Migration, MigrationContext, Session, WriteOptions } from './database.ts';
+export {
+  andThen,
+  type Database,
+  type MaybePromise,
+  type Migration,
+  type MigrationContext,
+  type Session,
+  type WriteOptions,
+} from './database.ts';
 export { AFTER_ALL, BEFORE_ALL, beyond, containing, holdsText, type Order, sortOf, upTo } from './lists.ts';
 export { QUERIES, type Query, queriesOf, sqliteCompiler, type Value } from './query.ts';
 export { openSqlite } from './sqlite.ts';
