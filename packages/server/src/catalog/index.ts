@@ -17,6 +17,16 @@ export {
 } from './damage.ts';
 export type { CatalogEvent } from './events.ts';
 export { type CollectionHold, holdsInForce, releaseHold, renewHold, takeHold } from './holds.ts';
+export { firstImmutable, type Immutability, type ImmutableBy, immutabilityOf } from './immutability.ts';
+export {
+  addImmutabilityRule,
+  changeImmutabilityRule,
+  deleteImmutabilityRule,
+  findImmutabilityRule,
+  type ImmutabilityRule,
+  type ImmutabilitySettings,
+  immutabilityRulesIn,
+} from './immutability-rules.ts';
 export { forgetManifestDamage, markManifestDamaged, pageOfDamagedManifests } from './manifest-damage.ts';
 export {
   deleteManifest,
@@ -51,7 +61,8 @@ export { findRepositoryFacts, listRepositories, type RepositoryFacts } from './r
 export { catalogJobs } from './repository-removal.ts';
 export { catalogMigrations } from './schema.ts';
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
-export { deleteTag, findTag, pageOfTags } from './tags.ts';
+export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
+export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';
 export {
   clearUploadLeases,
   countUploads,

@@ -1,6 +1,7 @@
 import { projectOf } from '@entrepot/oci';
 import { AppError, andThen, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
+import { dropRulesOf } from './immutability-rules.ts';
 import type { CatalogTables } from './schema.ts';
 import { countUsage, dropProjectUsage, type Room } from './usage.ts';
 
@@ -192,6 +193,7 @@ export async function deleteProject(tx: Session, { id, name }: Project): Promise
   if (await tx.first(anyRepository, { projectId: id }))
     throw new AppError('conflict', `content of project ${name} is still being deleted; try again`);
   await dropProjectUsage(tx, id);
+  await dropRulesOf(tx, id);
   await tx.run(deleteProjectRow, { id });
 }
 

@@ -1,5 +1,6 @@
 import { type Database, enqueue, type JobDefinition, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
+import { requireNoneImmutable } from './immutability.ts';
 import type { CatalogTables } from './schema.ts';
 import { countUnlinkedBlobs, countUsage } from './usage.ts';
 
@@ -74,9 +75,10 @@ const PURGE = 'repository.purge';
 
 /**
  * Deletes a repository: from the end of the transaction on nothing of it is seen, and its name is free for another. Its rows
- * go afterwards, some at a time, as there may be millions.
+ * go afterwards, some at a time, as there may be millions. Throws `tag_immutable` where a rule holds one of its tags.
  */
 export async function deleteRepository(tx: Session, { id }: { readonly id: number }, by: string, now: number): Promise<void> {
+  await requireNoneImmutable(tx, id);
   await announce(tx, id, { topic: 'repository.deleted', payload: { by } }, now);
   await tx.run(hideRepository, { id, name: `@deleted/${id}`, now });
   await countUsage(tx, id, { repositories: -1 });

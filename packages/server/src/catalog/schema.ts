@@ -1,9 +1,10 @@
 import { type Compilable, CompiledQuery, type Generated } from 'kysely';
 import type { Migration } from '../platform/index.ts';
+import { type ImmutabilityTables, immutabilityMigration } from './immutability-schema.ts';
 import { type UsageTables, usageMigration } from './usage-schema.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
-export interface CatalogTables extends UsageTables {
+export interface CatalogTables extends UsageTables, ImmutabilityTables {
   project: {
     id: Generated<number>;
     name: string;
@@ -248,4 +249,5 @@ export const catalogMigrations: readonly Migration[] = [
     ],
   },
   usageMigration,
+  immutabilityMigration,
 ];

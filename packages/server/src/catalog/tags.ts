@@ -1,5 +1,6 @@
 import { AppError, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
+import { requireMutable } from './immutability.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { countUsage, type Room } from './usage.ts';
@@ -56,7 +57,10 @@ export async function findTag(session: Session, repositoryId: number, name: stri
   return (await session.first(tagDigest, { repositoryId, name }))?.digest;
 }
 
-/** Points a tag at a digest and records the change; nothing is recorded where it pointed there already. */
+/**
+ * Points a tag at a digest and records the change; nothing is recorded where it pointed there already. Throws
+ * `tag_immutable` where a rule forbids that it moves: the one place where tags move.
+ */
 export async function setTag(
   tx: Session,
   tag: { repositoryId: number; name: string; digest: string; now: number; by: string; silent?: boolean; room?: Room | undefined },
@@ -64,6 +68,7 @@ export async function setTag(
   const previous = (await tx.first(tagDigest, tag))?.digest ?? null;
   if (previous === tag.digest) return;
   if (previous === null) await countUsage(tx, tag.repositoryId, { tags: 1 }, tag);
+  else await requireMutable(tx, tag.repositoryId, tag.name);
   await tx.run(upsertTag, tag);
   await tx.run(insertHistory, { ...tag, previous });
   await touchRepository(tx, tag.repositoryId, tag.now);
@@ -72,10 +77,11 @@ export async function setTag(
   await announce(tx, tag.repositoryId, { topic: 'tag.moved', payload: { tag: name, digest, previous, by } }, tag.now);
 }
 
-/** Deletes a tag, leaving its manifest. */
+/** Deletes a tag, leaving its manifest. Throws `tag_immutable` where a rule forbids that: the one place where single tags go. */
 export async function deleteTag(tx: Session, tag: { repositoryId: number; name: string; now: number; by: string }): Promise<void> {
   const previous = (await tx.first(tagDigest, tag))?.digest;
   if (previous === undefined) throw new AppError('manifest_unknown', 'tag unknown to the repository');
+  await requireMutable(tx, tag.repositoryId, tag.name);
   await tx.run(removeTag, tag);
   await countUsage(tx, tag.repositoryId, { tags: -1 });
   await tx.run(insertHistory, { ...tag, digest: null, previous });

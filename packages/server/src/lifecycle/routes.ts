@@ -1,7 +1,8 @@
 // The room's other face: its route tables, loaded with the management API and not before.
 import type { Route } from '../platform/index.ts';
+import { immutabilityRoutes } from './immutability/routes.ts';
 import type { LifecycleParts } from './parts.ts';
 
-export function lifecycleRoutes(_parts: LifecycleParts): Route[] {
-  return [];
+export function lifecycleRoutes(parts: LifecycleParts): Route[] {
+  return [...immutabilityRoutes(parts)];
 }

@@ -23,6 +23,7 @@ export const ERRORS = {
   manifest_referenced: { status: 405, oci: 'UNSUPPORTED' },
   name_invalid: { status: 400, oci: 'NAME_INVALID' },
   name_unknown: { status: 404, oci: 'NAME_UNKNOWN' },
+  tag_immutable: { status: 409, oci: 'DENIED' },
   tag_invalid: { status: 400, oci: 'TAG_INVALID' },
   too_many_tags: { status: 414, oci: 'TAG_INVALID' },
   pagination_invalid: { status: 400, oci: 'PAGINATION_NUMBER_INVALID' },

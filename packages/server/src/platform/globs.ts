@@ -16,6 +16,12 @@ export function compileGlob(pattern: string): Glob {
   return (name) => alternatives.some((alternative) => matches(alternative, name));
 }
 
+/** Patterns of LIKE, with \\ for escape, that together find at least all that a glob matches: they narrow what is then looked at. */
+export function likesOf(pattern: string): string[] {
+  const signs: Readonly<Record<string, string>> = { '*': '%', '?': '_', '%': '\\%', _: '\\_', '\\': '\\\\' };
+  return expand(pattern).map((alternative) => alternative.replace(/[*?%_\\]/g, (sign) => signs[sign] ?? sign));
+}
+
 /** Patterns without braces that together mean the same. */
 function expand(pattern: string): string[] {
   let done = [''];

@@ -42,7 +42,7 @@ export {
   type Value,
 } from './database/index.ts';
 export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
-export { compileGlob, type Glob } from './globs.ts';
+export { compileGlob, type Glob, likesOf } from './globs.ts';
 export { findReplay, idempotencyMigrations, type Replay, type RequestKey, requestKey, saveReplay } from './idempotency.ts';
 export {
   cancelJob,
