@@ -293,6 +293,10 @@ delete from "repository_blob" where "repository_id" = ? and "digest" = ?;
 delete from "damaged_blob" where "digest" = ?;
 -- catalog.deleteHold
 delete from "collection_hold" where "id" = ?;
+-- catalog.deleteImmutabilityRule
+delete from "immutability_rule" where "id" = ?;
+-- catalog.deleteImmutabilityRulesOf
+delete from "immutability_rule" where "project_id" = ?;
 -- catalog.deleteLapsedHolds
 delete from "collection_hold" where "held_until" <= ?;
 -- catalog.deleteManifest
@@ -331,6 +335,18 @@ update "repository" set "name" = ?, "deleted_at" = ? where "id" = ?;
 select "repository"."id", "repository"."name" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository"."deleted_at" is null order by "repository_blob"."repository_id" limit ?;
 -- catalog.holds
 select "id", "reason", "created_at" as "createdAt", "held_until" as "heldUntil" from "collection_hold" where "held_until" > ? order by "created_at" limit ?;
+-- catalog.immutabilityPlace
+select "name", "project_id" as "projectId" from "repository" where "id" = ?;
+-- catalog.immutabilityRule
+select "id", "project_id" as "projectId", "name", "description", "selector", "enabled", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "immutability_rule" where "id" = ?;
+-- catalog.immutabilityRules
+select "id", "name", "project_id" as "projectId", "selector" from "immutability_rule" where ("project_id" is null or "project_id" = ?) and "enabled" = ? order by "id";
+-- catalog.immutabilityRulesOfProject
+select "id", "project_id" as "projectId", "name", "description", "selector", "enabled", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "immutability_rule" where "project_id" = ? order by "name";
+-- catalog.immutabilityRulesOfSystem
+select "id", "project_id" as "projectId", "name", "description", "selector", "enabled", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "immutability_rule" where "project_id" is null order by "name";
+-- catalog.immutabilityVersion
+select "version" from "immutability_state" where "id" = ?;
 -- catalog.insertBlob
 insert into "repository_blob" ("repository_id", "digest", "size", "created_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest") do nothing;
 -- catalog.insertDamage
@@ -339,6 +355,8 @@ insert into "damaged_blob" ("digest", "problem", "detail", "found_at", "checks",
 insert into "ended_upload" ("id") values (?) on conflict ("id") do nothing;
 -- catalog.insertHold
 insert into "collection_hold" ("id", "reason", "created_at", "held_until") values (?, ?, ?, ?);
+-- catalog.insertImmutabilityRule
+insert into "immutability_rule" ("project_id", "name", "description", "selector", "enabled", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- catalog.insertManifest
 insert into "manifest" ("repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- catalog.insertManifestContent
@@ -413,6 +431,8 @@ delete from "upload_session" where "id" = ? and "updated_at" < ? and "lease_unti
 delete from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.removeUpload
 delete from "upload_session" where "id" = ?;
+-- catalog.renewImmutabilityVersion
+insert into "immutability_state" ("id", "version") values (?, ?) on conflict ("id") do update set "version" = "excluded"."version";
 -- catalog.replaceManifestContent
 insert into "manifest_content" ("manifest_id", "bytes") values (?, ?) on conflict ("manifest_id") do update set "bytes" = "excluded"."bytes";
 -- catalog.repositoriesByAge
@@ -465,12 +485,16 @@ select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."u
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" > ?) and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" asc, "tag"."name" asc limit ?;
 -- catalog.tagsByUpdateDown
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" desc, "tag"."name" desc limit ?;
+-- catalog.tagsLike
+select "name" from "tag" where "repository_id" = ? and name like ? escape '\' and "name" > ? order by "name" limit ?;
 -- catalog.tagsOfDigest
 select "name" from "tag" where "repository_id" = ? and "digest" = ?;
 -- catalog.tagsOfDigestByName
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" > ? order by "tag"."name" asc limit ?;
 -- catalog.tagsOfDigestByNameDown
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
+-- catalog.updateImmutabilityRule
+update "immutability_rule" set "name" = ?, "description" = ?, "selector" = ?, "enabled" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.updateProject
 update "project" set "public" = ?, "description" = ?, "environment" = ?, "pull_networks" = ?, "push_networks" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.updateRepositoryChange
