@@ -65,8 +65,8 @@ const REST = '/api/v1/projects/demo';
 const HARBOR = '/api/v2.0/projects/demo';
 const [kept, other] = [digestOf(KEPT), digestOf(OTHER)];
 
-/** Each way: the route, what is asked of it, and the status of the refusal where it is not 409. */
-const WAYS: readonly (readonly [route: string, method: string, path: string, body?: unknown])[] = [
+/** Each way: its route, and what is asked of it. */
+const WAYS: [route: string, method: string, path: string, body?: unknown][] = [
   ['v2 PUT manifest', 'PUT', '/v2/demo/app/manifests/v1', OTHER],
   ['v2 PUT manifest', 'PUT', `/v2/demo/app/manifests/${other}?tag=free&tag=v1`, OTHER],
   ['v2 PUT manifest', 'PUT', '/v2/demo/app/manifests/v1', indexOf('new')],
