@@ -192,6 +192,24 @@ INSERT INTO project_usage (project_id, stripe, bytes, repositories, tags, change
           (SELECT count(*) FROM tag JOIN repository ON repository.id = tag.repository_id WHERE repository.project_id = project.id), 1
           FROM project;
 
+-- 0005-immutability
+create table "immutability_rule" (
+  "id" integer primary key autoincrement,
+  "project_id" integer,
+  "name" text not null,
+  "description" text not null,
+  "selector" text not null,
+  "enabled" integer not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null
+);
+create index "immutability_rule_project" on "immutability_rule" ("project_id", "name");
+create table "immutability_state" (
+  "id" integer primary key,
+  "version" text not null
+);
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,
