@@ -210,7 +210,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
         uploadExpiryHours: config.uploadExpiryHours,
         consumers: consumers.map(({ name }) => name),
       }),
-      ...catalogJobs({ database }),
+      ...catalogJobs({ database, clock }),
       ...lifecycleJobs({ database, blobs, clock, log, config }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),

@@ -23,7 +23,7 @@ test('names, labels and help of all metrics', async () => {
 
 test('the SQL of all migrations', async () => {
   const text = migrations.map((migration) => {
-    const statements = migration.up({ db: sqliteCompiler, types: { bytes: 'blob' } });
+    const statements = migration.up({ db: sqliteCompiler, types: { bytes: 'blob' }, now: 0 });
     return `-- ${migration.name}\n${statements.map((statement) => `${laidOut(statement.compile().sql)};\n`).join('')}`;
   });
   expect(new Set(migrations.map(({ name }) => name)).size).toBe(migrations.length);

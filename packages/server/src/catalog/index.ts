@@ -1,6 +1,6 @@
 export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
-export { findBlob, linkBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
+export { dropBlobs, findBlob, type LinkedBlob, linkBlob, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export { artifactCount, repositoryCount } from './counts.ts';
 export {
   type Damage,
@@ -60,6 +60,8 @@ export {
 export { findRepositoryFacts, listRepositories, type RepositoryFacts } from './repository-list.ts';
 export { catalogJobs } from './repository-removal.ts';
 export { catalogMigrations } from './schema.ts';
+export { blobScope, repositoryScope } from './scopes.ts';
+export { claimBlob, findStored, keepStored, STORE_LIMIT_MS } from './stored-blobs.ts';
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';

@@ -2,7 +2,7 @@ import { digestOf } from '@entrepot/oci';
 import { CompiledQuery } from 'kysely';
 import { afterAll, describe, expect, it } from 'vitest';
 import { sqliteData } from '../platform/database/testing.ts';
-import { type Database, jobMigrations, type Migration, outboxMigrations } from '../platform/index.ts';
+import { type Database, jobMigrations, type Migration, outboxMigrations, systemClock } from '../platform/index.ts';
 import { findArtifact, listArtifacts } from './artifact-list.ts';
 import { createProject, ensureRepository } from './projects.ts';
 import { findRepositoryFacts, listRepositories } from './repository-list.ts';
@@ -108,7 +108,7 @@ describe('long lists', () => {
       includes: () => true,
     });
     expect(seen.repositories).toEqual([]);
-    const [purge] = catalogJobs({ database });
+    const [purge] = catalogJobs({ database, clock: systemClock });
     const stopped = new AbortController();
     const context = (signal: AbortSignal) => ({ signal, attempt: 1, hold: async () => {}, progress: async () => {} });
     await expect(

@@ -3,6 +3,7 @@ import { AppError, type MaybePromise, queriesOf, type Session } from '../platfor
 import { findBlob, referenceTo } from './blobs.ts';
 import { announce } from './events.ts';
 import { forgetManifestDamage } from './manifest-damage.ts';
+import { keepNeeded, releaseNeeded } from './needs.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { deleteTag, setTag } from './tags.ts';
@@ -182,6 +183,7 @@ export async function putManifest(tx: Session, push: ManifestPush): Promise<{ cr
     for (const child of manifest.children) {
       await tx.run(insertReference, { id: row.id, repositoryId, digest: child.digest, kind: 'manifest' });
     }
+    await keepNeeded(tx, repositoryId, row.id);
     await countUsage(tx, repositoryId, { bytes: push.bytes.length }, push);
     await touchRepository(tx, repositoryId, now);
   } else if (existing.mediaType !== manifest.mediaType) {
@@ -250,6 +252,7 @@ export async function deleteManifest(tx: Session, repositoryId: number, digest: 
   const tags = (await tx.all(tagsOfDigest, { repositoryId, digest })).map(({ name }) => name);
   for (const name of tags) await deleteTag(tx, { repositoryId, name, by, now });
   await touchRepository(tx, repositoryId, now);
+  await releaseNeeded(tx, repositoryId, manifest.id, now);
   await tx.run(deleteReferences, { id: manifest.id });
   await tx.run(deleteContent, { id: manifest.id });
   await tx.run(deleteManifestRow, { id: manifest.id });

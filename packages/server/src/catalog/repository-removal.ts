@@ -1,8 +1,10 @@
-import { type Database, enqueue, type JobDefinition, queriesOf, type Session } from '../platform/index.ts';
+import { type Clock, type Database, enqueue, type JobDefinition, queriesOf, type Session } from '../platform/index.ts';
+import { dropBlobs } from './blobs.ts';
 import { announce } from './events.ts';
 import { requireNoneImmutable } from './immutability.ts';
 import type { CatalogTables } from './schema.ts';
-import { countUnlinkedBlobs, countUsage } from './usage.ts';
+import { blobScope } from './scopes.ts';
+import { countUsage } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 type Batch = { repositoryId: number; limit: number };
@@ -52,19 +54,8 @@ const purgeContent = query<{ id: number }>()('purgeContent', (db, p) =>
   db.deleteFrom('manifest_content').where('manifest_id', '=', p('id')),
 );
 const purgeManifest = query<{ id: number }>()('purgeManifest', (db, p) => db.deleteFrom('manifest').where('id', '=', p('id')));
-const purgeBlobs = query<Batch>()('purgeBlobs', (db, p) =>
-  db
-    .deleteFrom('repository_blob')
-    .where('repository_id', '=', p('repositoryId'))
-    .where('digest', 'in', (eb) =>
-      eb
-        .selectFrom('repository_blob as old')
-        .select('old.digest')
-        .where('old.repository_id', '=', p('repositoryId'))
-        .orderBy('old.digest')
-        .limit(p('limit')),
-    )
-    .returning('digest'),
+const linksOf = query<Batch>()('linksOf', (db, p) =>
+  db.selectFrom('repository_blob').select('digest').where('repository_id', '=', p('repositoryId')).orderBy('digest').limit(p('limit')),
 );
 const purgeChange = query<{ id: number }>()('purgeRepositoryChange', (db, p) =>
   db.deleteFrom('repository_change').where('repository_id', '=', p('id')),
@@ -86,10 +77,11 @@ export async function deleteRepository(tx: Session, { id }: { readonly id: numbe
 }
 
 const ROWS = 500;
+const LINKS = 100;
 const MANIFESTS = 100;
 
 /** What of this room runs in the background. */
-export function catalogJobs({ database }: { readonly database: Database }): JobDefinition[] {
+export function catalogJobs({ database, clock }: { readonly database: Database; readonly clock: Clock }): JobDefinition[] {
   async function purgeSomeTags(tx: Session, repositoryId: number): Promise<number> {
     const removed = await tx.run(purgeTags, { repositoryId, limit: ROWS });
     if (removed > 0) await countUsage(tx, repositoryId, { tags: -removed });
@@ -107,14 +99,16 @@ export function catalogJobs({ database }: { readonly database: Database }): JobD
     return found.length;
   }
 
-  async function purgeSomeBlobs(tx: Session, repositoryId: number): Promise<number> {
-    const removed = await tx.all(purgeBlobs, { repositoryId, limit: ROWS });
-    await countUnlinkedBlobs(
-      tx,
-      repositoryId,
-      removed.map(({ digest }) => digest),
-    );
-    return removed.length;
+  const purge = (step: (tx: Session) => Promise<number>) => database.write(step, { durable: false });
+
+  async function purgeLinks(repositoryId: number): Promise<number> {
+    const links = await database.all(linksOf, { repositoryId, limit: LINKS });
+    const drop = async (tx: Session) => {
+      const digests = links.map(({ digest }) => digest);
+      await dropBlobs(tx, repositoryId, digests, clock.now());
+    };
+    if (links.length > 0) await database.write(drop, { durable: false, scope: links.map(({ digest }) => blobScope(digest)) });
+    return links.length;
   }
 
   return [
@@ -124,16 +118,16 @@ export function catalogJobs({ database }: { readonly database: Database }): JobD
         const { repositoryId } = payload as { repositoryId: number };
         if (!(await database.first(isHidden, { id: repositoryId }))) return { rows: 0 }; // done by an earlier run
         const steps = [
-          (tx: Session) => purgeSomeTags(tx, repositoryId),
-          async (tx: Session) => await tx.run(purgeHistory, { repositoryId, limit: ROWS }),
-          (tx: Session) => purgeManifests(tx, repositoryId),
-          (tx: Session) => purgeSomeBlobs(tx, repositoryId),
+          () => purge((tx) => purgeSomeTags(tx, repositoryId)),
+          () => purge(async (tx) => await tx.run(purgeHistory, { repositoryId, limit: ROWS })),
+          () => purge((tx) => purgeManifests(tx, repositoryId)),
+          () => purgeLinks(repositoryId),
         ];
         let rows = 0;
         for (const step of steps) {
           for (let removed = 1; removed > 0; rows += removed) {
             signal.throwIfAborted();
-            removed = await database.write(step, { durable: false });
+            removed = await step();
             await progress({ rows });
           }
         }

@@ -34,7 +34,24 @@ export interface CatalogTables extends UsageTables, ImmutabilityTables {
   /** When the content of a repository last changed; apart, as rows of `repository` are kept in memory until one changes. */
   repository_change: { repository_id: number; project_id: number; updated_at: number };
   /** Which blobs a repository may show: the only thing that makes a blob visible (invariant 4). */
-  repository_blob: { repository_id: number; digest: string; size: number; created_at: number };
+  repository_blob: {
+    repository_id: number;
+    digest: string;
+    size: number;
+    created_at: number;
+    /** Null while something in the repository needs it; else since when nothing does, or when somebody was last told that it is there. */
+    unneeded_since: number | null;
+  };
+  /** Which bytes are in the store, for collection; of a blob with a link the row is `live` and has no `review_at`. */
+  stored_blob: {
+    digest: string;
+    size: number;
+    /** `deleting` while the object is being removed; `gone` for a while after that, so that a push that met it stores its bytes again. */
+    state: 'live' | 'deleting' | 'gone';
+    /** When to look at it next: to collect what is live, to take up a deletion that was left, to forget what is gone. */
+    review_at: number | null;
+    stored_at: number;
+  };
   manifest: {
     id: Generated<number>;
     repository_id: number;
@@ -222,6 +239,33 @@ export const catalogMigrations: readonly Migration[] = [
       db.schema.dropIndex('tag_digest'),
       db.schema.createIndex('tag_digest_name').on('tag').columns(['repository_id', 'digest', 'name']),
       db.schema.createIndex('tag_updated').on('tag').columns(['repository_id', 'updated_at', 'name']),
+    ],
+  },
+  {
+    name: '0005-collection',
+    up: ({ db, now }) => [
+      db.schema.alterTable('repository_blob').addColumn('unneeded_since', 'bigint'),
+      fill(`UPDATE repository_blob SET unneeded_since = ${now} WHERE NOT EXISTS (SELECT 1 FROM manifest_reference AS need
+            WHERE need.repository_id = repository_blob.repository_id AND need.digest = repository_blob.digest AND need.kind = 'blob')`),
+      db.schema
+        .createIndex('repository_blob_unneeded')
+        .on('repository_blob')
+        .columns(['unneeded_since'] as never)
+        .where('unneeded_since' as never, 'is not', null),
+      db.schema
+        .createTable('stored_blob')
+        .addColumn('digest', 'text', (c) => c.primaryKey())
+        .addColumn('size', 'bigint', (c) => c.notNull())
+        .addColumn('state', 'text', (c) => c.notNull())
+        .addColumn('review_at', 'bigint')
+        .addColumn('stored_at', 'bigint', (c) => c.notNull()),
+      fill(`INSERT INTO stored_blob (digest, size, state, stored_at)
+            SELECT digest, max(size), 'live', min(created_at) FROM repository_blob GROUP BY digest`),
+      db.schema
+        .createIndex('stored_blob_review')
+        .on('stored_blob')
+        .columns(['review_at'] as never)
+        .where('review_at' as never, 'is not', null),
     ],
   },
   {

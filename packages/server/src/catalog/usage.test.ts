@@ -54,7 +54,7 @@ const step = fc.oneof(
 it('counts what is there after any changes, refused ones among them (invariant I4)', async () => {
   const jobs = createJobRunner({
     ...{ database, clock: systemClock, log: createLog('silent'), holder: 'test' },
-    definitions: catalogJobs({ database }),
+    definitions: catalogJobs({ database, clock: systemClock }),
   });
   let round = 0;
   await fc.assert(
@@ -71,7 +71,7 @@ it('counts what is there after any changes, refused ones among them (invariant I
               case 'link':
                 return await linkBlob(tx, id, { digest: digest(change.letter), size: 100 + change.letter.charCodeAt(0) }, 1);
               case 'unlink':
-                return await unlinkBlob(tx, id, digest(change.letter));
+                return await unlinkBlob(tx, id, digest(change.letter), 1);
               case 'put': {
                 const parts = { kind: 'image' as const, mediaType: 'application/vnd.oci.image.manifest.v1+json', children: [] };
                 const blobs = [{ digest: digest(change.letter), mediaType: 'x/y', size: 100 + change.letter.charCodeAt(0) }];
@@ -119,6 +119,12 @@ it('a project without repositories holds nothing, whatever it held', async () =>
     }
   });
   const log = createLog('silent');
-  await createJobRunner({ database, clock: systemClock, log, holder: 'test', definitions: catalogJobs({ database }) }).runDue();
+  await createJobRunner({
+    database,
+    clock: systemClock,
+    log,
+    holder: 'test',
+    definitions: catalogJobs({ database, clock: systemClock }),
+  }).runDue();
   expect(await usageOf(database, projectId)).toEqual({ bytes: 0, repositories: 0, tags: 0 });
 });

@@ -103,6 +103,12 @@ export const ConfigSchema = Type.Object({
     default: 24,
     description: 'an upload nobody continued for so long is removed',
   }),
+  collectionGraceSeconds: seconds(
+    1,
+    31_536_000,
+    172_800,
+    'how long a blob that nothing needs stays, after its push, its last use or the deletion of the last image that had it; less than an hour is for tests',
+  ),
   storage: Type.String({
     pattern: '^(files|s3)$',
     default: 'files',

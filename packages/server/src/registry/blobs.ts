@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { findBlob, findRepository, isDamagedIn, unlinkBlob } from '../catalog/index.ts';
+import { blobScope, findBlob, findRepository, isDamagedIn, renewBlob, repositoryScope, unlinkBlob } from '../catalog/index.ts';
 import { type BlobReader, sendRange } from '../content/index.ts';
 import { AppError, endTogether } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag } from './http.ts';
@@ -29,9 +29,10 @@ export interface BlobHandlers {
 }
 
 /** end-2 and end-10 of distribution-spec. */
-export function createBlobHandlers({ database, blobs, slabs, metrics, log }: RegistryParts): BlobHandlers {
+export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock, options }: RegistryParts): BlobHandlers {
   const small = new LRUCache<string, Uint8Array>({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length + 200 });
   const openTime = metrics.store('open');
+  const renewMs = (options.collectionGraceSeconds * 1000) / 2;
 
   async function get(call: Call): Promise<void> {
     const { request, response, name, reference: digest } = call;
@@ -40,6 +41,7 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
     if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
     const blob = await findBlob(database, repository.id, digest);
     if (!blob) throw await unknown(repository.id, digest);
+    if (blob.unneededSince !== null) await promise(call, repository.id, blob.unneededSince);
     const { size } = blob;
     const etag = `"${digest}"`;
     const { range, 'if-range': ifRange, 'if-none-match': ifNoneMatch } = request.headers;
@@ -81,6 +83,20 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
   async function unknown(repositoryId: number, digest: string): Promise<AppError> {
     const isDamaged = await isDamagedIn(database, repositoryId, digest);
     return new AppError('blob_unknown', isDamaged ? 'the stored blob is damaged; push it again' : 'blob unknown to the repository');
+  }
+
+  /**
+   * Whoever is told that a blob is there can name it in a manifest for half the grace time at least, and most who ask need no
+   * write for that. Throws `blob_unknown` where collection was quicker.
+   */
+  async function promise({ request, name, reference: digest }: Call, repositoryId: number, unneededSince: number): Promise<void> {
+    const now = clock.now();
+    if (now - unneededSince < renewMs) return;
+    const scope = [repositoryScope(name)];
+    const renewed = database.write((tx) => renewBlob(tx, repositoryId, digest, now), { scope });
+    // A download needs no promise: where nothing can be written it goes on, as downloads do.
+    const isThere = await (request.method === 'HEAD' ? renewed : renewed.catch(() => true));
+    if (!isThere) throw await unknown(repositoryId, digest);
   }
 
   async function sendOne(
@@ -150,12 +166,15 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log }: Reg
   async function remove(call: Call): Promise<void> {
     const { response, name, reference: digest } = call;
     if (!parseDigest(digest)) throw new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest');
-    await database.write(async (tx) => {
-      const repository = await findRepository(tx, name);
-      if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
-      await unlinkBlob(tx, repository.id, digest);
-      await call.record(tx, { resource: { type: 'blob', digest } });
-    });
+    await database.write(
+      async (tx) => {
+        const repository = await findRepository(tx, name);
+        if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');
+        await unlinkBlob(tx, repository.id, digest, clock.now());
+        await call.record(tx, { resource: { type: 'blob', digest } });
+      },
+      { scope: [repositoryScope(name), blobScope(digest)] },
+    );
     answer(response, 202);
   }
 

@@ -10,6 +10,8 @@ export interface RegistryOptions {
   readonly auditPulls: boolean;
   readonly manifestMaxBytes: number;
   readonly blobMaxBytes: number;
+  /** How long a blob that nothing needs stays. */
+  readonly collectionGraceSeconds: number;
 }
 
 /** All that the distribution API stands on, handed over by `app.ts`. */

@@ -1,10 +1,22 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { findBlob, liftQuarantine, linkBlob, type UploadSession } from '../catalog/index.ts';
+import {
+  blobScope,
+  claimBlob,
+  findBlob,
+  findStored,
+  keepStored,
+  liftQuarantine,
+  linkBlob,
+  repositoryScope,
+  STORE_LIMIT_MS,
+  type UploadSession,
+} from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, type StreamHash } from '../content/index.ts';
-import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, wantBody } from '../platform/index.ts';
+import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, type Session, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
 import { createMountFinder } from './mounts.ts';
 import type { RegistryParts } from './parts.ts';
@@ -16,6 +28,9 @@ const KEPT_HASHES = 2000;
 /** Uploads in one request up to this size are gathered, checked and stored in one go, so many bytes of them at once at most. */
 const SMALL_BYTES = 2 << 20;
 const GATHERED_BYTES = 32 << 20;
+/** How long a push waits for the end of a deletion of what it brings, and how often a small one stores its bytes again. */
+const CLAIM_WAIT_MS = 10_000;
+const MOST_TRIES = 3;
 
 interface RunningHash {
   readonly hash: StreamHash;
@@ -64,7 +79,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       if (!parseDigest(mount)) throw new AppError('digest_invalid', 'the digest to mount is not a sha256 or sha512 digest');
       // What was found may be deleted before it is linked: then another place will do, or none.
       for (let source = await findMount(call, mount); source; source = await findMount(call, mount)) {
-        if (!(await link(call, mount, source.size, { source: source.repositoryId }))) continue;
+        if (!(await link(call, mount, source.size, { source: source.repositoryId, session: undefined }))) continue;
         metrics.countStatus('mount', 201);
         return;
       }
@@ -109,14 +124,18 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       const bytes = await gather(request, length, hash);
       metrics.bytesIn(bytes.length);
       requireDigest(`${algorithm}:${hash.digest('hex')}`, digest);
-      const started = performance.now();
-      await blobs.put(digest, bytes);
-      commitTime((performance.now() - started) / 1000);
+      for (let tries = 1; ; tries++) {
+        const begun = performance.now();
+        await blobs.put(digest, bytes);
+        commitTime((performance.now() - begun) / 1000);
+        if (await link(call, digest, length, { begun, session })) return;
+        if (tries === MOST_TRIES) throw collected();
+        await claim(digest, length);
+      }
     } finally {
       metrics.transfers.end('upload');
       gathered -= length;
     }
-    await link(call, digest, length, { session });
   }
 
   /** A whole blob from its first byte to its last, through a file. */
@@ -302,31 +321,57 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   }
 
   async function commit(call: Call, id: string, digest: string, bytes: number, sessionId: string | undefined): Promise<void> {
-    const started = performance.now();
+    // The bytes can be stored but once, so nobody may be about to remove what has their digest.
+    if (await findStored(database, digest)) await claim(digest, bytes);
+    const begun = performance.now();
     await blobs.commit(id, digest, bytes);
-    commitTime((performance.now() - started) / 1000);
-    await link(call, digest, bytes, { session: sessionId });
+    commitTime((performance.now() - begun) / 1000);
+    if (!(await link(call, digest, bytes, { begun, session: sessionId }))) throw collected();
   }
 
-  /** Makes a blob visible and answers so; false, without an answer, where the repository it was to come from has it no more. */
+  const collected = () =>
+    new AppError('unavailable', 'the blob was being deleted while it was pushed; push it again', { headers: { 'Retry-After': '1' } });
+
+  /** Holds collection off a blob that is about to be stored; waits where its deletion is under way. */
+  async function claim(digest: string, size: number): Promise<void> {
+    const until = performance.now() + CLAIM_WAIT_MS;
+    for (let pause = 10; ; pause = Math.min(2 * pause, 500)) {
+      const claimed = (tx: Session) => claimBlob(tx, { digest, size }, clock.now());
+      if (await database.write(claimed, { durable: false, scope: [blobScope(digest)] })) return;
+      if (performance.now() > until) throw collected();
+      await delay(pause);
+    }
+  }
+
+  /**
+   * Makes a blob visible and answers so. False, without a trace, where it is not there to be seen any more: the repository it
+   * was to come from has it no more, or a deletion may have hit the bytes stored since `begun`.
+   */
   async function link(
     call: Call,
     digest: string,
     size: number,
-    { source, session }: { source?: number; session?: string | undefined },
+    { session, ...from }: { session: string | undefined } & ({ source: number } | { begun: number }),
   ): Promise<boolean> {
     const { name } = call;
     const makeRepository = await repositories.prepare(call);
-    const linked = await database.write(async (tx) => {
-      if (source !== undefined && !(await findBlob(tx, source, digest))) return false;
-      const now = clock.now();
-      const repository = await makeRepository(tx);
-      await linkBlob(tx, repository.id, { digest, size }, now);
-      if (source === undefined) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
-      await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
-      if (session !== undefined) await sessions.end(tx, session);
-      return true;
-    });
+    const linked = await database.write(
+      async (tx) => {
+        const now = clock.now();
+        const isThere =
+          'source' in from
+            ? (await findBlob(tx, from.source, digest)) !== undefined
+            : performance.now() - from.begun < STORE_LIMIT_MS && (await keepStored(tx, { digest, size }, now));
+        if (!isThere) return false;
+        const repository = await makeRepository(tx);
+        await linkBlob(tx, repository.id, { digest, size }, now);
+        if ('begun' in from) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
+        await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
+        if (session !== undefined) await sessions.end(tx, session);
+        return true;
+      },
+      { scope: [repositoryScope(name), blobScope(digest)] },
+    );
     if (linked) answer(call.response, 201, ['Location', `/v2/${name}/blobs/${digest}`, 'Docker-Content-Digest', digest]);
     return linked;
   }

@@ -32,6 +32,8 @@ export interface MigrationContext {
   readonly db: Kysely<never>;
   /** Column types that differ between dialects. */
   readonly types: { readonly bytes: 'blob' | 'bytea' };
+  /** When the migration is applied; milliseconds since 1970. */
+  readonly now: number;
 }
 
 export interface Migration {

@@ -163,7 +163,7 @@ class SqliteDatabase implements Database {
       );
       for (const migration of migrations) {
         if (applied.has(migration.name)) continue;
-        const statements: readonly Compilable[] = migration.up({ db: sqliteCompiler, types: { bytes: 'blob' } });
+        const statements: readonly Compilable[] = migration.up({ db: sqliteCompiler, types: { bytes: 'blob' }, now: Date.now() });
         for (const statement of statements) raw.exec(statement.compile().sql);
         raw.prepare('INSERT INTO migration (name, applied_at) VALUES (?, ?)').run(migration.name, Date.now());
       }

@@ -1,0 +1,91 @@
+import { queriesOf, type Session } from '../platform/index.ts';
+import type { CatalogTables } from './schema.ts';
+
+const query = queriesOf<CatalogTables>('catalog');
+
+type Blob = { readonly digest: string; readonly size: number };
+
+/** How long a push has a blob to itself that it is about to commit; milliseconds. */
+export const CLAIM_MS = 3_600_000;
+
+/** How long after its removal a blob is remembered as gone. */
+const GONE_MS = 3_600_000;
+/**
+ * How long storing a blob may take until it is linked, by the clock of the process: half of the time for which removals are
+ * remembered, so that a push never takes a blob that was removed under its hands for one that was never there.
+ */
+export const STORE_LIMIT_MS = GONE_MS / 2;
+
+const keepRow = query<Blob & { now: number }>()('keepStored', (db, p) =>
+  db
+    .insertInto('stored_blob')
+    .values({ digest: p('digest'), size: p('size'), state: 'live', review_at: null, stored_at: p('now') })
+    .onConflict((conflict) => conflict.column('digest').doUpdateSet({ review_at: null }).where('stored_blob.state', '=', 'live')),
+);
+const claimRow = query<Blob & { now: number; until: number }>()('claimStored', (db, p) =>
+  db
+    .insertInto('stored_blob')
+    .values({ digest: p('digest'), size: p('size'), state: 'live', review_at: p('until'), stored_at: p('now') })
+    .onConflict((conflict) =>
+      conflict
+        .column('digest')
+        .doUpdateSet((eb) => ({
+          state: 'live',
+          // A blob with links has no time of review, and keeps none.
+          review_at: eb
+            .case()
+            .when(
+              eb.and([
+                eb('stored_blob.state', '=', 'live'),
+                eb.or([eb('stored_blob.review_at', 'is', null), eb('stored_blob.review_at', '>', eb.ref('excluded.review_at'))]),
+              ]),
+            )
+            .then(eb.ref('stored_blob.review_at'))
+            .else(eb.ref('excluded.review_at'))
+            .end(),
+        }))
+        .where((eb) => eb.or([eb('stored_blob.state', '!=', 'deleting'), eb('stored_blob.review_at', '<=', p('now'))])),
+    ),
+);
+const storedRow = query<{ digest: string }>()('storedBlob', (db, p) =>
+  db.selectFrom('stored_blob').select(['state', 'review_at as reviewAt', 'size']).where('digest', '=', p('digest')),
+);
+const reviewWithoutLinks = query<{ digest: string; now: number }>()('reviewWithoutLinks', (db, p) =>
+  db
+    .updateTable('stored_blob')
+    .set({ review_at: p('now') })
+    .where('digest', '=', p('digest'))
+    .where('state', '=', 'live')
+    .where(({ not, exists, selectFrom }) =>
+      not(exists(selectFrom('repository_blob').select('repository_blob.digest').where('repository_blob.digest', '=', p('digest')))),
+    ),
+);
+
+export interface StoredRow {
+  readonly state: 'live' | 'deleting' | 'gone';
+  readonly reviewAt: number | null;
+  readonly size: number;
+}
+
+/** What is known of the bytes of a blob; undefined where none were ever stored or all that is long past. */
+export async function findStored(session: Session, digest: string): Promise<StoredRow | undefined> {
+  return await session.first(storedRow, { digest });
+}
+
+/**
+ * Notes that bytes which a push has just stored are there to stay, in the transaction that links them. False, without a
+ * change, where a deletion of that digest may have hit them: then they must be stored again after `claimBlob`.
+ */
+export async function keepStored(tx: Session, blob: Blob, now: number): Promise<boolean> {
+  return (await tx.run(keepRow, { digest: blob.digest, size: blob.size, now })) === 1;
+}
+
+/** Holds collection off a blob that a push is about to store; false while its deletion is under way. */
+export async function claimBlob(tx: Session, blob: Blob, now: number, until = now + CLAIM_MS): Promise<boolean> {
+  return (await tx.run(claimRow, { digest: blob.digest, size: blob.size, now, until })) === 1;
+}
+
+/** After a link was taken away: with the last one gone the bytes may go too. */
+export async function reviewStored(tx: Session, digest: string, now: number): Promise<void> {
+  await tx.run(reviewWithoutLinks, { digest, now });
+}
