@@ -261,7 +261,9 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
-select "size" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
+select "size", "unneeded_since" as "unneededSince" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
+-- catalog.claimStored
+insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "state" = ?, "review_at" = case when ("stored_blob"."state" = ? and ("stored_blob"."review_at" is null or "stored_blob"."review_at" > "excluded"."review_at")) then "stored_blob"."review_at" else "excluded"."review_at" end where ("stored_blob"."state" != ? or "stored_blob"."review_at" <= ?);
 -- catalog.clearUploadLeases
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not null;
 -- catalog.clearUploadLeasesOf
@@ -348,7 +350,7 @@ select "id", "project_id" as "projectId", "name", "description", "selector", "en
 -- catalog.immutabilityVersion
 select "version" from "immutability_state" where "id" = ?;
 -- catalog.insertBlob
-insert into "repository_blob" ("repository_id", "digest", "size", "created_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest") do nothing;
+insert into "repository_blob" ("repository_id", "digest", "size", "created_at", "unneeded_since") values (?, ?, ?, ?, case when exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) then null else cast(? as bigint) end) on conflict ("repository_id", "digest") do nothing;
 -- catalog.insertDamage
 insert into "damaged_blob" ("digest", "problem", "detail", "found_at", "checks", "check_at") values (?, ?, ?, ?, ?, ?) on conflict ("digest") do nothing;
 -- catalog.insertEndedUpload
@@ -377,10 +379,16 @@ insert into "tag_history" ("repository_id", "name", "digest", "previous_digest",
 insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
 -- catalog.isRepositoryHidden
 select "id" from "repository" where "id" = ? and "deleted_at" is not null;
+-- catalog.keepLinks
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "manifest_reference" as "part" where "part"."manifest_id" = ?) and "unneeded_since" is not null;
+-- catalog.keepStored
+insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "review_at" = ? where "stored_blob"."state" = ?;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
 -- catalog.limits
 select "bytes", "repositories", "tags" from "project_quota" where "project_id" = ?;
+-- catalog.linksOf
+select "digest" from "repository_blob" where "repository_id" = ? order by "digest" limit ?;
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
@@ -405,8 +413,6 @@ select "id", "name", "public", "description", "environment", "pull_networks" as 
 select "size" from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.pruneEndedUploads
 delete from "ended_upload" where "id" in (select "old"."id" from "ended_upload" as "old" where "old"."id" < ? order by "old"."id" limit ?);
--- catalog.purgeBlobs
-delete from "repository_blob" where "repository_id" = ? and "digest" in (select "old"."digest" from "repository_blob" as "old" where "old"."repository_id" = ? order by "old"."digest" limit ?) returning "digest";
 -- catalog.purgeContent
 delete from "manifest_content" where "manifest_id" = ?;
 -- catalog.purgeManifest
@@ -423,6 +429,8 @@ delete from "tag_history" where "id" in (select "old"."id" from "tag_history" as
 delete from "tag" where "repository_id" = ? and "name" in (select "old"."name" from "tag" as "old" where "old"."repository_id" = ? order by "old"."name" limit ?);
 -- catalog.referencesTo
 select "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? limit ?;
+-- catalog.releaseLinks
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "manifest_reference" as "part" where "part"."manifest_id" = ?) and not exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != ?);
 -- catalog.releaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "bytes" = ?, "digest" = ?, "updated_at" = ? where "id" = ? and "lease" = ?;
 -- catalog.removeExpiredUpload
@@ -431,6 +439,8 @@ delete from "upload_session" where "id" = ? and "updated_at" < ? and "lease_unti
 delete from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.removeUpload
 delete from "upload_session" where "id" = ?;
+-- catalog.renewBlob
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and "unneeded_since" is not null;
 -- catalog.renewImmutabilityVersion
 insert into "immutability_state" ("id", "version") values (?, ?) on conflict ("id") do update set "version" = "excluded"."version";
 -- catalog.replaceManifestContent
@@ -455,6 +465,10 @@ select "id", "name", "project_id" as "projectId" from "repository" where "name" 
 select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."name" = ?;
 -- catalog.repositoryName
 select "name" from "repository" where "id" = ?;
+-- catalog.reviewWithoutLinks
+update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
+-- catalog.storedBlob
+select "state", "review_at" as "reviewAt", "size" from "stored_blob" where "digest" = ?;
 -- catalog.subjectByPrefix
 select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? and "subject" < ? limit ?;
 -- catalog.sumClaims
