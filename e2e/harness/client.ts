@@ -43,7 +43,7 @@ export class Client {
     const digest = sha256(bytes);
     const begun = await this.request('POST', `/v2/${name}/blobs/uploads/`);
     const location = begun.headers.get('location') ?? '';
-    const done = await this.request('PUT', `${location}?digest=${digest}`, { body: bytes });
+    const done = await this.request('PUT', `${location}${location.includes('?') ? '&' : '?'}digest=${digest}`, { body: bytes });
     if (done.status !== 201) throw new Error(`blob push answered ${done.status}: ${done.bytes}`);
     return digest;
   }

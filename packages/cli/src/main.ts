@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { registerAdmin } from './admin.ts';
+import { registerAdopt } from './adopt.ts';
 import { registerAudit } from './audit.ts';
 import { registerConfig } from './config.ts';
 import { registerServe } from './serve.ts';
@@ -15,6 +16,7 @@ registerServe(program);
 registerConfig(program);
 registerAdmin(program);
 registerAudit(program);
+registerAdopt(program);
 
 try {
   await program.parseAsync();

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { isRepositoryName, projectOf } from '@entrepot/oci';
 import {
   createUser,
@@ -14,7 +13,11 @@ import {
 } from './access/index.ts';
 import { openDatabase } from './app.ts';
 import { createProject, setProjectVisibility } from './catalog/index.ts';
-import { type AuditActor, type AuditEntry, audit, type Config, dataPaths, type Session, systemClock } from './platform/index.ts';
+import { commandLine } from './command-line.ts';
+import { type AuditEntry, audit, type Config, dataPaths, type Session, systemClock } from './platform/index.ts';
+
+export { adopt, findings } from './adoption.ts';
+export type { AdoptionProgress, AdoptionReport } from './lifecycle/index.ts';
 
 /** Makes a new random password for a user and gives it. Throws if there is no such user. */
 export async function resetPassword(config: Config, name: string): Promise<string> {
@@ -79,11 +82,6 @@ function project(action: string, name: string, after: unknown): Told {
   return { action, resource: { type: 'project', project: name }, after };
 }
 
-/** Who owns the data directory needs no login; the record says which account of the system it was. */
-function actor(): AuditActor {
-  return { kind: 'command-line', id: null, name: userInfo().username, credential: null };
-}
-
 /** Changes something in a transaction together with its audit record; nothing is recorded where there was nothing to change. */
 async function change<T>(config: Config, told: Told, work: (tx: Session) => Promise<T>): Promise<T> {
   const { root, database: path } = dataPaths(config);
@@ -93,7 +91,7 @@ async function change<T>(config: Config, told: Told, work: (tx: Session) => Prom
   try {
     return await database.write(async (tx) => {
       const done = await work(tx);
-      if (done) await audit(tx, { actor: actor(), origin: null, outcome: 'success', ...told }, systemClock);
+      if (done) await audit(tx, { actor: commandLine(), origin: null, outcome: 'success', ...told }, systemClock);
       return done;
     });
   } finally {

@@ -1,3 +1,4 @@
+export { type AdoptedTag, adoptTag, noteChange, type TagMove } from './adoption.ts';
 export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 export { dropBlobs, findBlob, type LinkedBlob, linkBlob, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';

@@ -10,7 +10,7 @@ const query = queriesOf<CatalogTables>('catalog');
 const tagDigest = query<{ repositoryId: number; name: string }>()('tagDigest', (db, p) =>
   db.selectFrom('tag').select('digest').where('repository_id', '=', p('repositoryId')).where('name', '=', p('name')),
 );
-const upsertTag = query<{ repositoryId: number; name: string; digest: string; now: number; by: string }>()('upsertTag', (db, p) =>
+export const upsertTag = query<{ repositoryId: number; name: string; digest: string; now: number; by: string }>()('upsertTag', (db, p) =>
   db
     .insertInto('tag')
     .values({ repository_id: p('repositoryId'), name: p('name'), digest: p('digest'), updated_at: p('now'), updated_by: p('by') })
@@ -25,7 +25,7 @@ const upsertTag = query<{ repositoryId: number; name: string; digest: string; no
 const removeTag = query<{ repositoryId: number; name: string }>()('removeTag', (db, p) =>
   db.deleteFrom('tag').where('repository_id', '=', p('repositoryId')).where('name', '=', p('name')),
 );
-const insertHistory = query<{
+export const insertHistory = query<{
   repositoryId: number;
   name: string;
   digest: string | null;

@@ -1,4 +1,5 @@
 import type { Migration } from '../platform/index.ts';
+import { adoptionMigrations } from './adoption/index.ts';
 
 /** Tables of this room, in the order in which they are made. */
-export const lifecycleMigrations: readonly Migration[] = [];
+export const lifecycleMigrations: readonly Migration[] = [...adoptionMigrations];

@@ -1,0 +1,123 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type Image, missingOf, pushImage, randomImage, randomIndex, writeLayout } from '../clients/images.ts';
+import { Client, imageManifest, must, sha256 } from '../harness/client.ts';
+import { checkInvariants } from '../harness/invariants.ts';
+import { ADMIN, startServer, temporaryFolder } from '../harness/server.ts';
+import { describeWith, exec } from '../harness/tools.ts';
+import { entrepot } from './command.ts';
+import { startDockerRegistry } from './docker-registry.ts';
+
+/** Every path below a folder with what tells one state from another. */
+function snapshot(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => `${path} ${statSync(path).isFile() ? sha256(readFileSync(path)) : ''} ${statSync(path).mtimeMs}`)
+    .sort();
+}
+
+describeWith(['docker-registry', 'skopeo'], 'a registry:2 storage, adopted where it lies', () => {
+  const data = join(temporaryFolder(), 'data');
+  const storage = join(data, 'storage');
+  const images: { name: string; tag: string; image: Image }[] = [];
+  let skopeoDigest = '';
+  let subject = '';
+  let referrer = '';
+  let former = '';
+
+  beforeAll(async () => {
+    mkdirSync(storage, { recursive: true });
+    const old = await startDockerRegistry(storage);
+    for (const [name, tag, image] of [
+      ['ubuntu', 'latest', randomImage()],
+      ['library/app', '1', randomImage()],
+      ['library/app', '2', randomIndex()],
+      ['library/app/deep/down', 'x', randomImage(5)],
+      ['team-a/tool', 'v1.0', randomImage(1)],
+    ] as const) {
+      images.push({ name, tag, image });
+      await pushImage(old.client, name, tag, image);
+    }
+    const moved = randomImage();
+    former = moved.descriptor.digest;
+    await pushImage(old.client, 'team-a/tool', 'moving', moved);
+    const now = randomImage();
+    images.push({ name: 'team-a/tool', tag: 'moving', image: now });
+    await pushImage(old.client, 'team-a/tool', 'moving', now);
+    // What clients push beside an image: a referrer with its fallback tag, and a signature under cosign's tag.
+    const signed = images[0]?.image;
+    if (!signed) throw new Error('nothing was pushed');
+    subject = signed.descriptor.digest;
+    const config = Buffer.from('{}');
+    const layer = Buffer.from('a statement');
+    for (const blob of [config, layer]) await old.client.pushBlob('ubuntu', blob);
+    const statement = imageManifest(config, [layer], { artifactType: 'application/vnd.example.statement', subject: signed.descriptor });
+    referrer = (await old.client.pushManifest('ubuntu', sha256(Buffer.from(JSON.stringify(statement))), statement)).digest;
+    const fallback = {
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      manifests: [{ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: referrer, size: JSON.stringify(statement).length }],
+    };
+    await old.client.pushManifest('ubuntu', subject.replace(':', '-'), fallback);
+    await old.client.pushManifest('ubuntu', `${subject.replace(':', '-')}.sig`, imageManifest(config, [layer]));
+    // With another's tool, which writes Docker's own media types.
+    const layout = join(temporaryFolder(), 'layout');
+    writeLayout(layout, randomImage(), 'x');
+    const words = ['copy', '--dest-tls-verify=false', '--format', 'v2s2', `oci:${layout}:x`, `docker://${old.address}/by/skopeo:1`];
+    await exec('skopeo', words);
+    skopeoDigest =
+      (
+        await must(old.client, [200], 'GET', '/v2/by/skopeo/manifests/1', {
+          headers: { Accept: 'application/vnd.docker.distribution.manifest.v2+json' },
+        })
+      ).headers.get('docker-content-digest') ?? '';
+    await old.stop();
+  });
+
+  it('is indexed without a change to it, and served byte for byte', async () => {
+    const before = snapshot(storage);
+    const { code, out, err } = await entrepot(['adopt', '--data', data]);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toContain('5 repositories');
+    expect(out).toContain('all that could be pulled was adopted');
+    expect(snapshot(storage)).toEqual(before);
+    const server = await startServer({ dataDir: data });
+    const client = new Client(server.url);
+    for (const { name, tag, image } of images) {
+      expect(await missingOf(client, name, image)).toEqual([]);
+      const { bytes, headers } = await must(client, [200], 'GET', `/v2/${name}/manifests/${tag}`);
+      expect(headers.get('docker-content-digest')).toBe(image.descriptor.digest);
+      expect(bytes.equals(image.bytes)).toBe(true);
+    }
+    const referrers = await must(client, [200], 'GET', `/v2/ubuntu/referrers/${subject}`);
+    expect(referrers.json<{ manifests: { digest: string }[] }>().manifests.map(({ digest }) => digest)).toEqual([referrer]);
+    const tags = (await must(client, [200], 'GET', '/v2/ubuntu/tags/list')).json<{ tags: string[] }>().tags;
+    expect(tags.sort()).toEqual(['latest', subject.replace(':', '-'), `${subject.replace(':', '-')}.sig`].sort());
+    const target = join(temporaryFolder(), 'pulled');
+    const creds = ['--src-creds', `${ADMIN.user}:${ADMIN.password}`];
+    await exec('skopeo', [
+      'copy',
+      '--src-tls-verify=false',
+      ...creds,
+      `docker://${server.address}/by/skopeo@${skopeoDigest}`,
+      `dir:${target}`,
+    ]);
+    expect(existsSync(join(target, 'manifest.json'))).toBe(true);
+    const history = await must(client, [200], 'GET', '/api/v1/projects/team-a/repositories/tool/tags/moving/history');
+    const moves = history.json<{ items: { digest: string }[] }>().items.map(({ digest }) => digest);
+    expect(moves).toEqual([images.at(-1)?.image.descriptor.digest, former]);
+    await server.stop();
+    expect(await checkInvariants(data)).toMatchObject({ tags: 9 });
+  });
+});
+
+describe('a folder that is no storage', () => {
+  it('is refused, and no registry is made', async () => {
+    const data = join(temporaryFolder(), 'data');
+    const { code, out, err } = await entrepot(['adopt', '--data', data, '--storage-dir', temporaryFolder()]);
+    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect(err).toMatch(/^entrepot: there is no storage of a registry: [^\n]+\n$/);
+    expect(existsSync(data)).toBe(false);
+  });
+});

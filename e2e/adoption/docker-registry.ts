@@ -1,0 +1,41 @@
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { atEnd } from '../harness/at-end.ts';
+import { Client } from '../harness/client.ts';
+import { temporaryFolder } from '../harness/server.ts';
+
+export interface DockerRegistry {
+  readonly address: string;
+  /** Without credentials, as it asks for none. */
+  readonly client: Client;
+  stop(): Promise<void>;
+}
+
+/** Starts Debian's docker-registry (distribution) on a folder. */
+export async function startDockerRegistry(root: string): Promise<DockerRegistry> {
+  const config = join(temporaryFolder(), 'config.yml');
+  const storage = `storage:\n  filesystem:\n    rootdirectory: ${root}\n  delete:\n    enabled: true\n`;
+  writeFileSync(config, `version: 0.1\nlog:\n  level: info\n${storage}http:\n  addr: 127.0.0.1:0\n`);
+  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const stop = (signal: NodeJS.Signals = 'SIGTERM') =>
+    new Promise<void>((resolve) => {
+      if (child.exitCode !== null || child.signalCode !== null) return resolve();
+      child.once('exit', () => resolve());
+      child.kill(signal);
+    });
+  atEnd(() => stop('SIGKILL'));
+  let printed = '';
+  const address = await new Promise<string>((resolve, reject) => {
+    const take = (chunk: Buffer) => {
+      printed += chunk.toString();
+      const match = /listening on (127\.0\.0\.1:[0-9]+)/.exec(printed);
+      if (match?.[1]) resolve(match[1]);
+    };
+    child.stdout.on('data', take);
+    child.stderr.on('data', take);
+    child.once('error', reject);
+    child.once('exit', () => reject(new Error(`docker-registry ended:\n${printed}`)));
+  });
+  return { address, client: Client.anonymous(`http://${address}`), stop: () => stop() };
+}

@@ -1,0 +1,51 @@
+import { queriesOf, type Session } from '../platform/index.ts';
+import { touchRepository } from './projects.ts';
+import type { CatalogTables } from './schema.ts';
+import { findTag, insertHistory, upsertTag } from './tags.ts';
+import { countUsage } from './usage.ts';
+
+const query = queriesOf<CatalogTables>('catalog');
+
+const lastChange = query<{ id: number }>()('lastRepositoryChange', (db, p) =>
+  db.selectFrom('repository_change').select('updated_at as at').where('repository_id', '=', p('id')),
+);
+
+/** Where a tag led from a time on. */
+export interface TagMove {
+  readonly digest: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+export interface AdoptedTag {
+  readonly repositoryId: number;
+  readonly name: string;
+  /** In order of time; the last is where it leads. */
+  readonly moves: readonly TagMove[];
+  readonly by: string;
+}
+
+/**
+ * Makes a tag as another registry had it, with its history; nobody is told, as nothing changed for anybody. A tag that is
+ * there already stays as it is: `same` or `other` says where it leads.
+ */
+export async function adoptTag(tx: Session, { repositoryId, name, moves, by }: AdoptedTag): Promise<'made' | 'same' | 'other'> {
+  const last = moves.at(-1);
+  if (last === undefined) throw new Error('a tag that leads nowhere is none');
+  const existing = await findTag(tx, repositoryId, name);
+  if (existing !== undefined) return existing === last.digest ? 'same' : 'other';
+  await countUsage(tx, repositoryId, { tags: 1 }); // whatever the limits: it was there before them
+  await tx.run(upsertTag, { repositoryId, name, digest: last.digest, now: last.at, by });
+  let previous: string | null = null;
+  for (const { digest, at } of moves) {
+    await tx.run(insertHistory, { repositoryId, name, digest, previous, now: at, by });
+    previous = digest;
+  }
+  return 'made';
+}
+
+/** Notes when the content of a repository changed last, unless it has changed since. */
+export async function noteChange(tx: Session, repositoryId: number, at: number): Promise<void> {
+  const last = (await tx.first(lastChange, { id: repositoryId }))?.at ?? 0;
+  if (last < at) await touchRepository(tx, repositoryId, at);
+}

@@ -1,0 +1,61 @@
+import type { Database, Session } from '../../platform/index.ts';
+import type { Counts, Finding } from './findings.ts';
+
+/** Changes of one transaction: as many, and as many bytes of manifests. */
+const STEPS = 400;
+const BYTES = 8 << 20;
+
+/** What a step found out: what it counts for, or why nothing was adopted. */
+export type Outcome = { readonly counts: Partial<Counts> } | { readonly finding: Finding };
+
+interface Step {
+  readonly bytes: number;
+  run(tx: Session): Promise<Outcome>;
+}
+
+/** Gathers changes and writes many of them in one transaction, each with what is to be said of it. */
+export class Batch {
+  readonly #database: Database;
+  readonly #say: (tx: Session, finding: Finding) => Promise<void>;
+  readonly #done: (outcomes: readonly Outcome[]) => void;
+  #steps: Step[] = [];
+  #bytes = 0;
+
+  /** `say` keeps a finding in the transaction that made it; `done` hears of everything that was committed. */
+  constructor(database: Database, say: (tx: Session, finding: Finding) => Promise<void>, done: (outcomes: readonly Outcome[]) => void) {
+    this.#database = database;
+    this.#say = say;
+    this.#done = done;
+  }
+
+  /** Adds a change, of so many bytes in memory; it happens now or later, in the order of adding. */
+  async add(run: Step['run'], bytes = 0): Promise<void> {
+    this.#steps.push({ run, bytes });
+    this.#bytes += bytes;
+    if (this.#steps.length >= STEPS || this.#bytes >= BYTES) await this.flush();
+  }
+
+  async say(finding: Finding): Promise<void> {
+    await this.add(() => Promise.resolve({ finding }));
+  }
+
+  async flush(): Promise<void> {
+    const steps = this.#steps;
+    if (steps.length === 0) return;
+    this.#steps = [];
+    this.#bytes = 0;
+    const outcomes = await this.#database.write(
+      async (tx) => {
+        const found: Outcome[] = [];
+        for (const step of steps) {
+          const outcome = await step.run(tx);
+          if ('finding' in outcome) await this.#say(tx, outcome.finding);
+          found.push(outcome);
+        }
+        return found;
+      },
+      { durable: false }, // the transaction that notes how far it came makes all before it durable
+    );
+    this.#done(outcomes);
+  }
+}
