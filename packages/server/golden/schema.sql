@@ -627,6 +627,25 @@ create index "webhook_delivery_due" on "webhook_delivery" ("webhook_id", "next_a
 create index "webhook_delivery_next" on "webhook_delivery" ("next_at", "webhook_id");
 create index "webhook_delivery_age" on "webhook_delivery" ("created_at");
 
+-- 0001-adoption
+create table "adoption_run" (
+  "id" integer primary key autoincrement,
+  "source" text not null,
+  "wishes" text not null,
+  "cursor" text not null,
+  "counts" text not null,
+  "started_at" bigint not null,
+  "finished_at" bigint
+);
+create table "adoption_finding" (
+  "run_id" integer not null references "adoption_run" ("id"),
+  "kind" text not null,
+  "repository" text not null,
+  "subject" text not null,
+  "detail" text not null,
+  constraint "adoption_finding_pk" primary key ("run_id", "kind", "repository", "subject")
+);
+
 -- 0001-idempotency
 create table "idempotency" (
   "key" text primary key,
