@@ -62,3 +62,12 @@ export interface BlobStore {
   /** Ends connections that are kept. */
   close?(): Promise<void>;
 }
+
+/** Small objects that are kept beside the blobs and may be replaced; names are paths of [a-z0-9] and hyphens. */
+export interface Companions {
+  read(name: string): Promise<Uint8Array | undefined>;
+  /** Durable when it resolves; whoever reads meanwhile finds the old bytes or the new ones. */
+  write(name: string, bytes: Uint8Array): Promise<void>;
+  /** Nothing happens where it is not there. */
+  remove(name: string): Promise<void>;
+}

@@ -1,0 +1,349 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
+import { parseDigest } from '@entrepot/oci';
+import { AppError, type Clock, type Database } from '../../platform/index.ts';
+import type { BlobReader, BlobStore } from '../blob-store.ts';
+import { BATCH, type CipherThreads } from './cipher-threads.ts';
+import { type DataKey, type DataKeys, FIRST_LOOK_MS } from './data-keys.ts';
+import {
+  bytesOfEnding,
+  closingOf,
+  DamagedBlob,
+  END_BYTES,
+  endingContext,
+  endingOf,
+  HEADER_BYTES,
+  headerOf,
+  keyIdIn,
+  MAX_SEGMENTS,
+  RECORD_BYTES,
+  SALT_BYTES,
+  SEALED_BYTES,
+  type Segment,
+  sealedAt,
+  TAG_BYTES,
+} from './format.ts';
+import { deleteUnownedKey, encryptedSize, lookAgainForKeys, setKeyOwner, wasPlaced } from './key-rows.ts';
+import { createRecordReader, readFully } from './record-reader.ts';
+import { openRecord, sealRecord, segmentKey } from './records.ts';
+import { claimUpload, deleteUploadRow, findUploadRow, insertUploadRow, oldUploads, segmentsOf, type UploadRow } from './upload-rows.ts';
+import { createUploadWriter, openTail, tailBytes } from './upload-writer.ts';
+
+const NOTHING = new Uint8Array(0);
+const COPY_BYTES = 8 * RECORD_BYTES;
+const PAGE = 500;
+
+interface Parts {
+  /** What holds the sealed bytes. */
+  readonly base: BlobStore;
+  readonly database: Database;
+  readonly keys: DataKeys;
+  readonly threads: CipherThreads;
+  readonly clock: Clock;
+}
+
+/** Where an upload is: its row, full records in the store below, and the key. */
+interface Place {
+  readonly row: UploadRow;
+  readonly stored: number;
+  readonly records: number;
+}
+
+/**
+ * Blobs and uploads encrypted in any store below (decision 0014). Digests, sizes and positions are those of the content.
+ * Blobs that lie there in the clear from before are read as they are.
+ */
+export function createEncryptedStore({ base, database, keys, threads, clock }: Parts): BlobStore {
+  const soft = (id: string) => ({ durable: false, scope: [`encrypted-upload:${id}`] });
+
+  /** Undefined where no upload was begun, or one in the clear. */
+  async function placeOf(id: string): Promise<Place | undefined> {
+    const stored = await base.uploadSize(id);
+    if (stored < HEADER_BYTES) return undefined;
+    const row = await findUploadRow(database, id);
+    if (!row) return undefined;
+    const full = Math.floor((stored - HEADER_BYTES) / SEALED_BYTES);
+    return { row, stored, records: Math.min(full, row.closedRecords ?? full) };
+  }
+
+  function sizeOf({ row, records }: Place): number {
+    return records * RECORD_BYTES + (row.tail !== null && row.tailRecord === records ? tailBytes(row.tail) : 0);
+  }
+
+  function restOf({ row, records }: Place, key: DataKey): Uint8Array {
+    return row.tail !== null && row.tailRecord === records ? openTail(key, headerOf(row.keyId), records, row.tail) : NOTHING;
+  }
+
+  async function readUpload(id: string, records: number, keyId: string, rest: Uint8Array): Promise<BlobReader> {
+    const reader = await base.openUploadForReading(id);
+    const key = await keys.find(keyId);
+    const segments = await segmentsOf(database, id, records);
+    return createRecordReader({ base: reader, threads, key, header: headerOf(keyId), segments, records, rest });
+  }
+
+  async function openUpload(id: string, { fence }: { fence: boolean }) {
+    const writer = randomUUID();
+    const found = await placeOf(id);
+    // Nothing of it can be used: what was written in the clear, before encryption was switched on, goes too.
+    if (!found && ((await base.uploadSize(id)) > 0 || (await findUploadRow(database, id)))) await removeUpload(id);
+    const key = found
+      ? await keys.find(found.row.keyId)
+      : await keys.make(undefined, (tx, { id: keyId }) => insertUploadRow(tx, { id, keyId, writer, now: clock.now() }));
+    const header = headerOf(key.id);
+    if (found) await claim(id, found.row, writer, found.row.closedRecords);
+    const below = await base.openUpload(id, { fence: fence || (found?.row.closedRecords ?? null) !== null });
+    try {
+      if (!found) await below.write(header, HEADER_BYTES, 0);
+      // Looked at again: who held it before could write until it was fenced.
+      const place = (await placeOf(id)) ?? lost(id);
+      if (place.stored !== sealedAt(place.records)) await below.rewind(sealedAt(place.records));
+      if (place.row.closedRecords !== null) await claim(id, { ...place.row, writer }, writer, null);
+      return createUploadWriter({
+        ...{ database, threads, clock, base: below, id, writer, key, header, records: place.records, rest: restOf(place, key) },
+        storedBytes: () => base.uploadSize(id),
+        async readBack(record) {
+          const reader = await readUpload(id, record + 1, key.id, NOTHING);
+          const content = new Uint8Array(RECORD_BYTES);
+          await reader.read(content, RECORD_BYTES, record * RECORD_BYTES).finally(() => reader.close());
+          return content;
+        },
+      });
+    } catch (error) {
+      await below.close();
+      throw error;
+    }
+  }
+
+  async function claim(id: string, row: UploadRow, writer: string, closed: number | null): Promise<void> {
+    const isClaimed = await database.write((tx) => claimUpload(tx, { id, from: row.writer, writer, closed, now: clock.now() }), soft(id));
+    if (!isClaimed) throw new AppError('upload_busy', 'another request went on with this upload', { headers: { 'Retry-After': '5' } });
+  }
+
+  async function commit(id: string, digest: string, size: number): Promise<void> {
+    requireDigest(digest);
+    const place = await placeOf(id);
+    const found = place ? sizeOf(place) : 0;
+    if (found !== size) throw new Error(`upload ${id} has ${found} bytes, not the ${size} that were verified`);
+    if (!place) {
+      await put(digest, NOTHING); // an empty blob never had a byte to write
+      return await removeUpload(id);
+    }
+    const { row, records } = place;
+    const segments = await segmentsOf(database, id, records);
+    if (segments.length > MAX_SEGMENTS) return await commitAnew(id, digest, size);
+    const key = await keys.find(row.keyId);
+    const end = sealEnding(key, digest, segments, records, restOf(place, key));
+    const now = clock.now();
+    const isClaimed = await database.write(async (tx) => {
+      if (!(await claimUpload(tx, { id, from: row.writer, writer: randomUUID(), closed: records, now }))) return false;
+      await setKeyOwner(tx, { id: key.id, digest, size, lookAt: now + FIRST_LOOK_MS });
+      await lookAgainForKeys(tx, digest, key.id, now + FIRST_LOOK_MS);
+      return true;
+    }, soft(id));
+    if (!isClaimed) throw new Error(`upload ${id} was continued while it was committed`);
+    const below = await base.openUpload(id, { fence: row.closedRecords !== null });
+    try {
+      if (place.stored !== sealedAt(records)) await below.rewind(sealedAt(records));
+      await below.write(end, end.length, sealedAt(records));
+    } finally {
+      await below.close();
+    }
+    await base.commit(id, digest, sealedAt(records) + end.length);
+    // The blob is there: what is left of the upload is taken away with the stale ones where it fails now.
+    await database.write((tx) => deleteUploadRow(tx, id), soft(id)).catch(() => undefined);
+  }
+
+  /** Commits an upload that came in too many pieces as another one that came in one. */
+  async function commitAnew(id: string, digest: string, size: number): Promise<void> {
+    const other = `anew-${randomUUID()}`;
+    try {
+      const reader = await openUploadForReading(id);
+      try {
+        await copyContent(reader, other);
+      } finally {
+        await reader.close();
+      }
+      await commit(other, digest, size);
+    } catch (error) {
+      await removeUpload(other).catch(() => undefined);
+      throw error;
+    }
+    await removeUpload(id);
+  }
+
+  async function copyContent(reader: BlobReader, id: string): Promise<void> {
+    const writer = await openUpload(id, { fence: false });
+    try {
+      const buffer = new Uint8Array(new SharedArrayBuffer(COPY_BYTES));
+      for (let at = 0; at < reader.size; ) {
+        const length = await reader.read(buffer, COPY_BYTES, at);
+        if (length === 0) throw new Error(`upload ends at ${at}, before ${reader.size}`);
+        await writer.write(buffer, length, at);
+        at += length;
+      }
+    } finally {
+      await writer.close();
+    }
+  }
+
+  async function openUploadForReading(id: string): Promise<BlobReader> {
+    const place = await placeOf(id);
+    if (!place) throw new Error(`there is no upload ${id}`);
+    return await readUpload(id, place.records, place.row.keyId, restOf(place, await keys.find(place.row.keyId)));
+  }
+
+  async function put(digest: string, bytes: Uint8Array): Promise<void> {
+    requireDigest(digest);
+    const key = await keys.make({ digest, size: bytes.length });
+    await base.put(digest, await sealWhole(key, digest, bytes));
+  }
+
+  async function removeUpload(id: string): Promise<void> {
+    const row = await findUploadRow(database, id);
+    await base.removeUpload(id);
+    if (!row) return;
+    await database.write(async (tx) => {
+      await deleteUploadRow(tx, id);
+      await deleteUnownedKey(tx, row.keyId);
+    }, soft(id));
+  }
+
+  async function open(digest: string): Promise<BlobReader | undefined> {
+    const reader = await base.open(digest);
+    if (!reader) return undefined;
+    try {
+      const opened = await openSealed(reader, digest);
+      if (opened) return opened;
+      // Whoever can write to the store must not be able to pass off bytes of his own as a blob from before.
+      if (await wasPlaced(database, digest)) throw new DamagedBlob(`${digest} was encrypted and lies in the clear now`);
+      return reader;
+    } catch (error) {
+      await reader.close();
+      if (!(error instanceof DamagedBlob)) throw error;
+      throw new AppError('unavailable', 'the blob cannot be read at the moment', { cause: error });
+    }
+  }
+
+  /** Undefined where the bytes lie in the clear. */
+  async function openSealed(reader: BlobReader, digest: string): Promise<BlobReader | undefined> {
+    const stored = reader.size;
+    const [header, end] = await Promise.all([readPart(reader, 0, HEADER_BYTES), readPart(reader, stored - END_BYTES, stored)]);
+    const keyId = keyIdIn(header);
+    if (keyId === undefined) return undefined;
+    const needed = bytesOfEnding(end);
+    const ending = endingOf(needed > end.length ? await readPart(reader, stored - needed, stored) : end, stored);
+    const key = await keys.find(keyId);
+    const rest = new Uint8Array(ending.sealed.length - TAG_BYTES);
+    const context = endingContext(header, digest, ending.closing);
+    openRecord({ key: segmentKey(key.bytes, ending.salt), context, record: ending.records, last: true }, ending.sealed, rest);
+    return createRecordReader({ base: reader, threads, key, header, segments: ending.segments, records: ending.records, rest });
+  }
+
+  return {
+    open,
+    async uploadSize(id) {
+      const place = await placeOf(id);
+      return place ? sizeOf(place) : 0;
+    },
+    openUpload,
+    openUploadForReading,
+    commit,
+    put,
+    removeUpload,
+    async *staleUploads(before) {
+      for await (const id of base.staleUploads(before)) {
+        const row = await findUploadRow(database, id);
+        if (!row || row.updatedAt < before) yield id;
+      }
+      // Rows whose bytes are gone, as after a crash behind a commit.
+      for (let after = '', page = [after]; page.length > 0; after = page.at(-1) ?? '') {
+        page = await oldUploads(database, before, after, PAGE);
+        for (const id of page) if ((await base.uploadSize(id)) === 0) yield id;
+      }
+    },
+    async remove(digest) {
+      const keyId = await keyIdOf(base, digest);
+      await base.remove(digest);
+      if (keyId !== undefined) await keys.remove(keyId);
+      const now = clock.now();
+      await database.write((tx) => lookAgainForKeys(tx, digest, '', now + FIRST_LOOK_MS), { durable: false, scope: [`blob:${digest}`] });
+    },
+    async *blobs() {
+      for await (const blob of base.blobs()) {
+        const size = (await encryptedSize(database, blob.digest)) ?? (await sizeByReading(blob.digest));
+        yield { ...blob, size: size ?? blob.size };
+      }
+    },
+    async ping() {
+      await base.ping();
+      await keys.health();
+    },
+  };
+
+  /** Size of a blob whose key the database does not know; undefined where it lies in the clear or cannot be told. */
+  async function sizeByReading(digest: string): Promise<number | undefined> {
+    const reader = await open(digest).catch(() => undefined);
+    await reader?.close();
+    return reader?.size;
+  }
+}
+
+/** The key that an encrypted blob names; undefined where there is none, or one in the clear. */
+export async function keyIdOf(base: BlobStore, digest: string): Promise<string | undefined> {
+  const reader = await base.open(digest);
+  if (!reader) return undefined;
+  try {
+    return keyIdIn(await readPart(reader, 0, HEADER_BYTES));
+  } catch (error) {
+    if (error instanceof DamagedBlob) return undefined;
+    throw error;
+  } finally {
+    await reader.close();
+  }
+}
+
+/** The content of a blob as it is stored, in memory. */
+async function sealWhole(key: DataKey, digest: string, bytes: Uint8Array): Promise<Buffer> {
+  const records = Math.floor(bytes.length / RECORD_BYTES);
+  const segments = records === 0 ? [] : [{ start: 0, salt: randomBytes(SALT_BYTES) }];
+  const end = sealEnding(key, digest, segments, records, bytes.subarray(records * RECORD_BYTES));
+  const header = headerOf(key.id);
+  const sealed = Buffer.alloc(sealedAt(records) + end.length);
+  header.copy(sealed);
+  const [segment] = segments;
+  const sealing = segment && segmentKey(key.bytes, segment.salt);
+  for (let record = 0; sealing && record < records; record++) {
+    const content = bytes.subarray(record * RECORD_BYTES, (record + 1) * RECORD_BYTES);
+    sealRecord({ key: sealing, context: header, record, last: false }, content, sealed.subarray(sealedAt(record)));
+    if (record % BATCH === BATCH - 1) await turn(); // others get their turn
+  }
+  end.copy(sealed, sealedAt(records));
+  return sealed;
+}
+
+/** What comes after the last full record of a blob. */
+function sealEnding(key: DataKey, digest: string, segments: readonly Segment[], records: number, rest: Uint8Array): Buffer {
+  const salt = randomBytes(SALT_BYTES);
+  const closing = closingOf(segments, records * RECORD_BYTES + rest.length, salt);
+  const sealed = Buffer.alloc(rest.length + TAG_BYTES + closing.length);
+  const context = endingContext(headerOf(key.id), digest, closing);
+  sealRecord({ key: segmentKey(key.bytes, salt), context, record: records, last: true }, rest, sealed);
+  closing.copy(sealed, rest.length + TAG_BYTES);
+  return sealed;
+}
+
+/** Bytes from a position, or from the beginning, to another one, or to the end. */
+async function readPart(reader: BlobReader, from: number, to: number): Promise<Buffer> {
+  const [start, end] = [Math.max(0, from), Math.min(to, reader.size)];
+  const bytes = Buffer.alloc(end - start);
+  await readFully(reader, bytes, bytes.length, start);
+  return bytes;
+}
+
+function requireDigest(digest: string): void {
+  if (!parseDigest(digest)) throw new Error('a digest outside the grammar reached the store');
+}
+
+function lost(id: string): never {
+  throw new Error(`upload ${id} was taken away while it was opened`);
+}

@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { utimes } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { sqliteData, type TestData } from '../../platform/database/testing.ts';
+import { type Clock, type Database, queriesOf, systemClock } from '../../platform/index.ts';
+import type { BlobStore, Companions } from '../blob-store.ts';
+import { openFileCompanions } from '../file-companions.ts';
+import { openFileStore } from '../file-store.ts';
+import { type ContentTables, contentMigrations } from '../schema.ts';
+import { CipherThreads } from './cipher-threads.ts';
+import { createDataKeys, type DataKeys } from './data-keys.ts';
+import { createEncryptedStore } from './encrypted-store.ts';
+import { createKeyFile, openKeyFile } from './providers/local-file.ts';
+import type { KeyProvider } from './providers/provider.ts';
+
+const ageUpload = queriesOf<ContentTables>('testing')<{ id: string; time: number }>()('ageEncryptedUpload', (db, p) =>
+  db
+    .updateTable('encrypted_upload')
+    .set({ updated_at: p('time') })
+    .where('id', '=', p('id')),
+);
+
+export interface TestEncryption {
+  readonly root: string;
+  readonly database: Database;
+  readonly base: BlobStore;
+  readonly companions: Companions;
+  readonly keys: DataKeys;
+  readonly threads: CipherThreads;
+  readonly store: BlobStore;
+  readonly keyFile: string;
+  /** Another store on the same data, as another process would open it. */
+  another(): Promise<TestEncryption>;
+  /** Makes an upload look as if its last byte came at a time. */
+  age(id: string, time: number): Promise<void>;
+  remove(): Promise<void>;
+}
+
+interface Options {
+  readonly provider?: KeyProvider;
+  readonly clock?: Clock;
+  /** Puts something in front of the files. */
+  readonly around?: (base: BlobStore) => BlobStore;
+}
+
+/** Encrypted files in a temporary folder, with their database and key file. */
+export async function encryptedFiles(options: Options = {}): Promise<TestEncryption> {
+  const root = mkdtempSync(join(tmpdir(), 'entrepot-encrypted-'));
+  const keyFile = join(root, 'keys', 'encryption.keys');
+  createKeyFile(keyFile);
+  const data = sqliteData(contentMigrations);
+  return await open(root, keyFile, data, options);
+}
+
+async function open(root: string, keyFile: string, data: TestData, options: Options): Promise<TestEncryption> {
+  const { provider = openKeyFile(keyFile), clock = systemClock, around = (base: BlobStore) => base } = options;
+  const database = await data.open();
+  const base = around(openFileStore(join(root, 'store')));
+  const companions = openFileCompanions(join(root, 'companions'));
+  const providers = { active: provider, of: (name: string) => (name === provider.name ? provider : undefined) };
+  const keys = createDataKeys({ database, providers, companions, clock });
+  const threads = new CipherThreads(1);
+  return {
+    ...{ root, database, base, companions, keys, threads, keyFile },
+    store: createEncryptedStore({ base, database, keys, threads, clock }),
+    another: () => open(root, keyFile, data, options),
+    async age(id, time) {
+      await utimes(join(root, 'store', 'uploads', id), time / 1000, time / 1000);
+      await database.write(async (tx) => void (await tx.run(ageUpload, { id, time })));
+    },
+    async remove() {
+      await threads.close();
+      await data.remove();
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Path of a stored blob under the root of a test's storage. */
+export function storedPath(root: string, digest: string): string {
+  const [algorithm = '', hex = ''] = digest.split(':');
+  return join(root, 'store', 'blobs', algorithm, hex.slice(0, 2), hex, 'data');
+}

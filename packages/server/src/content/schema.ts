@@ -1,0 +1,86 @@
+import type { Migration } from '../platform/index.ts';
+
+export interface ContentTables {
+  /** Keys of encrypted blobs and uploads, each wrapped by a key provider. */
+  data_key: {
+    /** 16 random bytes, in hex. */
+    id: string;
+    /** Who wrapped it. */
+    provider: string;
+    /** Under which version of the provider's key. */
+    version: string;
+    wrapped: string;
+    /** The blob it belongs to; null while it is an upload's. */
+    digest: string | null;
+    size: number | null;
+    /** 1 once the blob was seen in its place under this key, -1 once it was not, 0 before. */
+    placed: number;
+    /** When to look whether the blob is in its place; null where nothing changed since the last look. */
+    look_at: number | null;
+    /** 1 while the copy beside the blobs is as this row. */
+    copied: number;
+    created_at: number;
+  };
+  /** Uploads under way, as far as they are not in the store: what comes after their last full record. */
+  encrypted_upload: {
+    id: string;
+    key_id: string;
+    /** Who may write at the moment; a former writer finds another name here. */
+    writer: string;
+    /** Number of the record that `tail` is the beginning of. */
+    tail_record: number;
+    /** Salt and sealed bytes; null where there are none. */
+    tail: Uint8Array | null;
+    /** Full records of an upload that is being committed, after which its end may be written; null otherwise. */
+    closed_records: number | null;
+    updated_at: number;
+  };
+  /** Which writer sealed which records of an upload. */
+  encrypted_segment: { upload_id: string; start: number; salt: Uint8Array };
+  /** What was done once for the whole store. */
+  encryption_mark: { name: string; at: number };
+}
+
+export const contentMigrations: readonly Migration[] = [
+  {
+    name: '0001-encryption',
+    up: ({ db, types }) => [
+      db.schema
+        .createTable('data_key')
+        .addColumn('id', 'text', (c) => c.primaryKey())
+        .addColumn('provider', 'text', (c) => c.notNull())
+        .addColumn('version', 'text', (c) => c.notNull())
+        .addColumn('wrapped', 'text', (c) => c.notNull())
+        .addColumn('digest', 'text')
+        .addColumn('size', 'bigint')
+        .addColumn('placed', 'integer', (c) => c.notNull())
+        .addColumn('look_at', 'bigint')
+        .addColumn('copied', 'integer', (c) => c.notNull())
+        .addColumn('created_at', 'bigint', (c) => c.notNull()),
+      db.schema.createIndex('data_key_digest').on('data_key').columns(['digest']),
+      db.schema.createIndex('data_key_version').on('data_key').columns(['provider', 'version', 'id']),
+      db.schema.createIndex('data_key_look').on('data_key').columns(['look_at']),
+      db.schema.createIndex('data_key_copied').on('data_key').columns(['copied', 'placed']),
+      db.schema
+        .createTable('encrypted_upload')
+        .addColumn('id', 'text', (c) => c.primaryKey())
+        .addColumn('key_id', 'text', (c) => c.notNull())
+        .addColumn('writer', 'text', (c) => c.notNull())
+        .addColumn('tail_record', 'bigint', (c) => c.notNull())
+        .addColumn('tail', types.bytes as 'blob')
+        .addColumn('closed_records', 'bigint')
+        .addColumn('updated_at', 'bigint', (c) => c.notNull()),
+      db.schema.createIndex('encrypted_upload_age').on('encrypted_upload').columns(['updated_at']),
+      db.schema
+        .createTable('encrypted_segment')
+        .addColumn('upload_id', 'text', (c) => c.notNull())
+        .addColumn('start', 'bigint', (c) => c.notNull())
+        .addColumn('salt', types.bytes as 'blob', (c) => c.notNull())
+        .addPrimaryKeyConstraint('encrypted_segment_pk', ['upload_id', 'start']),
+      db.schema
+        .createTable('encryption_mark')
+        .addColumn('name', 'text', (c) => c.primaryKey())
+        .addColumn('at', 'bigint', (c) => c.notNull()),
+    ],
+  },
+];
