@@ -29,7 +29,7 @@ import {
   tokenAuthenticator,
 } from './access/index.ts';
 import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
-import { HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
+import { contentMigrations, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
   checkpointJob,
   createNotes,
@@ -110,6 +110,7 @@ interface Role {
 /** All tables, in the order in which they are made. */
 export const migrations = [
   ...catalogMigrations,
+  ...contentMigrations,
   ...accessMigrations,
   ...assignmentMigrations,
   ...sessionMigrations,
@@ -147,10 +148,10 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   const paths = dataPaths(config);
   const database = await openDatabase(config, { checkpoint: leader, onWrite: metrics.database('write') });
   const secrets = openSecrets(paths.keys);
-  const blobs = await openStore(config, { log });
+  const outbound = createOutbound(config);
+  const blobs = await openStore(config, { database, outbound, clock, log });
   const origin = createRequestOrigin(config);
   const throttle = createThrottle({ database, key: secrets.derive('logins'), now });
-  const outbound = createOutbound(config);
   const directories = createLdapLogins({
     ...{ database, outbound, clock, seal: createSeal(secrets.derive(PROVIDER_SECRETS)) },
     onFailure: (provider, error) => log.warn({ err: error, provider }, 'a directory does not answer as it should'),
@@ -211,6 +212,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
         consumers: consumers.map(({ name }) => name),
       }),
       ...catalogJobs({ database, clock }),
+      ...(blobs.encryption?.jobs ?? []),
       ...lifecycleJobs({ database, blobs, clock, log, config }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
@@ -234,6 +236,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
       database,
       stopping: stopping.signal,
       blobs,
+      encryption: blobs.encryption,
       readBlob,
       access,
       sessions,

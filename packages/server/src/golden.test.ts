@@ -2,6 +2,8 @@ import { expect, test } from 'vitest';
 // Loaded for their statements: the route tables come with the first request to the management API.
 import './access/routes.ts';
 import './catalog/routes.ts';
+import './content/routes.ts';
+import './content/encryption/index.ts';
 import './evidence/routes.ts';
 import './release/routes.ts';
 import './api/index.ts';

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import type { Access, PasswordChecker, Sessions, Throttle } from './access/index.ts';
-import type { BlobStore } from './content/index.ts';
+import type { BlobStore, Encryption } from './content/index.ts';
 import type { AuditNotes, Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
 
 export interface ManagementParts {
@@ -10,6 +10,8 @@ export interface ManagementParts {
   /** Aborted when the process ends. */
   readonly stopping: AbortSignal;
   readonly blobs: BlobStore;
+  /** What encrypts blobs; undefined where they lie in the clear. */
+  readonly encryption: Encryption | undefined;
   /** A small blob that is stored; undefined where it is missing or larger. */
   readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
   readonly access: Access;
@@ -38,9 +40,10 @@ export type AdaptRoutes = (routes: readonly Route[]) => readonly Route[];
 
 /** All route tables of the management API. */
 async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const [access, catalog, evidence, lifecycle, platform, release] = await Promise.all([
+  const [access, catalog, content, evidence, lifecycle, platform, release] = await Promise.all([
     import('./access/routes.ts'),
     import('./catalog/routes.ts'),
+    import('./content/routes.ts'),
     import('./evidence/routes.ts'),
     import('./lifecycle/routes.ts'),
     import('./platform/routes.ts'),
@@ -62,6 +65,7 @@ async function managementRoutes(parts: ManagementParts): Promise<readonly Route[
     ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
     ...catalog.artifactRoutes(parts),
     ...catalog.tagRoutes(parts),
+    ...content.encryptionRoutes(parts),
     ...platform.jobRoutes(parts),
     ...evidence.trailRoutes({ database: parts.database, publicKey: parts.auditKey }),
     ...evidence.forwardingRoutes(parts),

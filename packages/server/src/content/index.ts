@@ -1,8 +1,10 @@
 export type { BlobReader, BlobStore, UploadWriter } from './blob-store.ts';
+export type { Encryption } from './encryption/index.ts';
 export { openFileStore } from './file-store.ts';
 export { HashThreads, type StreamHash } from './hashing.ts';
-export { openStore } from './open-store.ts';
+export { type ContentStore, openStore } from './open-store.ts';
 export { readSmall } from './read-small.ts';
 export { createStreamHash, hashReader, type Received, receive } from './receive.ts';
+export { contentMigrations } from './schema.ts';
 export { sendRange } from './send.ts';
 export { SlabPool } from './slabs.ts';

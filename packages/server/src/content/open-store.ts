@@ -1,16 +1,43 @@
-import { type Config, dataPaths, type Log } from '../platform/index.ts';
-import type { BlobStore } from './blob-store.ts';
+import { join } from 'node:path';
+import { type Clock, type Config, type Database, dataPaths, type Log, type Outbound } from '../platform/index.ts';
+import type { BlobStore, Companions } from './blob-store.ts';
+import type { Encryption } from './encryption/index.ts';
+import { someKey } from './encryption/key-rows.ts';
+import { openFileCompanions } from './file-companions.ts';
 import { openFileStore } from './file-store.ts';
 
 interface Parts {
+  readonly database: Database;
+  readonly outbound: Outbound;
+  readonly clock: Clock;
   readonly log: Log;
+}
+
+/** The store of an installation. */
+export interface ContentStore extends BlobStore {
+  /** What encrypts it; undefined where it lies in the clear. */
+  readonly encryption?: Encryption;
 }
 
 /**
  * The store of all blobs as it is configured. The only place that knows of what stores it is made: whoever needs the blobs
  * of an installation, the server or a command beside it, opens them here, and closes them.
  */
-export async function openStore(config: Config, _parts: Parts): Promise<BlobStore> {
+export async function openStore(config: Config, parts: Parts): Promise<ContentStore> {
+  const { base, companions } = openBase(config);
+  if (config.encryption !== 'off') {
+    const { encrypt } = await import('./encryption/index.ts');
+    const { store, encryption } = await encrypt(config, { ...parts, base, companions });
+    return { ...store, encryption };
+  }
+  // Read as they are, encrypted blobs would be taken for damaged ones.
+  if (await someKey(parts.database))
+    throw new Error('blobs of this registry are encrypted: the option encryption says how, and cannot be off');
+  return base;
+}
+
+function openBase(config: Config): { base: BlobStore; companions: Companions } {
   if (config.storage === 's3') throw new Error('storage s3 is not there yet');
-  return openFileStore(dataPaths(config).blobs);
+  const root = dataPaths(config).blobs;
+  return { base: openFileStore(root), companions: openFileCompanions(join(root, 'encryption')) };
 }

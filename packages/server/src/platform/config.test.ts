@@ -70,6 +70,12 @@ describe('configuration', () => {
       s3AccessKeyId: ['a', 'b', 'c'],
       s3SecretKeyFile: ['a', 'b', 'c'],
       s3Checksums: ['required', 'always', 'required'],
+      encryption: ['file', 'off', 'file'],
+      encryptionKeyFile: ['a', 'b', 'c'],
+      encryptionVaultKey: ['https://a/v1/transit/keys/a', 'http://b:8200/v1/t/keys/b', 'https://[::1]:8200/v1/x/y/keys/c'],
+      encryptionVaultTokenFile: ['a', 'b', 'c'],
+      encryptionVaultNamespace: ['a', 'a/b', 'c'],
+      encryptionAwsKey: ['arn:aws:kms:eu-west-1:111122223333:key/a', 'alias/b', 'c'],
       outboundAllow: ['10.0.0.1', '*.corp.example', '10.0.0.3'],
       outboundProxy: ['http://a:1', 'http://b:2', 'http://c:3'],
       outboundCaFile: ['a', 'b', 'c'],
@@ -164,6 +170,11 @@ describe('mistakes', () => {
     expect(new ConfigError(['one']).message).toContain('1 mistake:');
   });
 
+  it('of encryption without what it needs are found', () => {
+    for (const encryption of ['vault', 'aws']) expect(mistakes({ flags: { encryption } })[0]).toContain('is empty');
+    expect(mistakes({ flags: { encryptionVaultTokenFile: 'a' } })[0]).toContain('together');
+  });
+
   it('of options that need each other are found', () => {
     expect(mistakes({ flags: { storage: 's3' } })[0]).toContain('s3Bucket is empty');
     for (const flags of [{ s3AccessKeyId: 'a' }, { s3SecretKeyFile: 'a' }]) expect(mistakes({ flags })[0]).toContain('together');
@@ -213,6 +224,13 @@ describe('mistakes', () => {
     ['s3Prefix', ['/', '/a', 'a//b', 'a b', 'a?', '%41', 'ä']],
     ['s3Addressing', ['', 'virtual', 'PATH']],
     ['s3Checksums', ['', 'never']],
+    ['encryption', ['', 'on', 'FILE', 'kms']],
+    [
+      'encryptionVaultKey',
+      ['vault', 'https://vault/v1/transit', 'https://key@vault/v1/transit/keys/a', 'https://vault/v1/transit/keys/../a b'],
+    ],
+    ['encryptionVaultNamespace', ['a b', 'a\nb']],
+    ['encryptionAwsKey', ['a b', 'alias/ä']],
     ['outboundProxy', ['proxy:3128', 'socks5://proxy', 'http://proxy/path']],
     ['sparseIndexes', ['', '1', 'yes', 'TRUE']],
   ])('%s: text outside its grammar', (key, texts) => {

@@ -150,6 +150,31 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'answer downloads of larger blobs with a redirect to an address at the S3 server that is valid for minutes',
   }),
+  encryption: Type.String({
+    pattern: '^(off|file|vault|aws)$',
+    default: 'off',
+    description: 'encrypt blobs and uploads; keys are kept in a file, by the transit engine of vault (or OpenBao), or by aws (KMS)',
+  }),
+  encryptionKeyFile: Type.String({
+    default: '',
+    description: 'file of the keys of encryption: file; empty for keys/encryption.keys in the data directory',
+  }),
+  encryptionVaultKey: Type.String({
+    pattern: '^(https?://[^\\s/?#@]+(/[A-Za-z0-9._-]+)+/keys/[A-Za-z0-9._-]+)?$',
+    default: '',
+    description: 'address of the key of encryption: vault, such as https://vault.example.com:8200/v1/transit/keys/entrepot',
+  }),
+  encryptionVaultTokenFile: Type.String({ default: '', description: 'file with a token of Vault and nothing else; read for each call' }),
+  encryptionVaultNamespace: Type.String({
+    pattern: '^[A-Za-z0-9._/-]{0,256}$',
+    default: '',
+    description: 'namespace of the key at Vault; empty for none',
+  }),
+  encryptionAwsKey: Type.String({
+    pattern: '^[A-Za-z0-9:/_-]{0,2048}$',
+    default: '',
+    description: 'ARN of the key of encryption: aws, or of an alias of it',
+  }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
   sessionIdleMinutes: Type.Integer({
@@ -289,6 +314,12 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
   if (values.get('storage') === 's3' && values.get('s3Bucket') === '') problems.push('s3Bucket is empty; storage s3 needs one');
   if ((values.get('s3AccessKeyId') === '') !== (values.get('s3SecretKeyFile') === ''))
     problems.push('s3AccessKeyId and s3SecretKeyFile are given together, or neither');
+  if ((values.get('encryptionVaultKey') === '') !== (values.get('encryptionVaultTokenFile') === ''))
+    problems.push('encryptionVaultKey and encryptionVaultTokenFile are given together, or neither');
+  if (values.get('encryption') === 'vault' && values.get('encryptionVaultKey') === '')
+    problems.push('encryptionVaultKey is empty; encryption vault needs one');
+  if (values.get('encryption') === 'aws' && values.get('encryptionAwsKey') === '')
+    problems.push('encryptionAwsKey is empty; encryption aws needs one');
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.fromEntries(values) as Config;
 }

@@ -36,9 +36,8 @@ interface Parts {
 export interface DataKeys {
   readonly providers: Providers;
   /**
-   * A new key, wrapped and in the database, for a blob or (undefined) an upload, together with what else `also` writes.
-   * The change is not waited for on disk: whoever counts on the blob makes a durable change of the same database after
-   * it is stored, which takes this one with it.
+   * A new key, wrapped and in the database, together with what else `also` writes: for a blob durable when it resolves, as
+   * its bytes may replace some that can be read; for an upload (undefined) not waited for.
    */
   make(blob: { digest: string; size: number } | undefined, also?: (tx: Session, key: DataKey) => Promise<void>): Promise<DataKey>;
   /** A key by its id. Throws `unavailable` while it cannot be unwrapped. */
@@ -81,7 +80,7 @@ export function createDataKeys({ database, providers, companions, clock }: Parts
         if (blob) await lookAgainForKeys(tx, blob.digest, key.id, now + FIRST_LOOK_MS);
         await also?.(tx, key);
       },
-      { durable: false, scope: [`data-key:${key.id}`] },
+      { durable: blob !== undefined, scope: [`data-key:${key.id}`] },
     );
     kept.set(key.id, key.bytes);
     return key;

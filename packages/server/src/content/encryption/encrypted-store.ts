@@ -4,6 +4,7 @@ import { parseDigest } from '@entrepot/oci';
 import { AppError, type Clock, type Database } from '../../platform/index.ts';
 import type { BlobReader, BlobStore } from '../blob-store.ts';
 import { BATCH, type CipherThreads } from './cipher-threads.ts';
+import { copyContent } from './copy-content.ts';
 import { type DataKey, type DataKeys, FIRST_LOOK_MS } from './data-keys.ts';
 import {
   bytesOfEnding,
@@ -30,7 +31,6 @@ import { claimUpload, deleteUploadRow, findUploadRow, insertUploadRow, oldUpload
 import { createUploadWriter, openTail, tailBytes } from './upload-writer.ts';
 
 const NOTHING = new Uint8Array(0);
-const COPY_BYTES = 8 * RECORD_BYTES;
 const PAGE = 500;
 
 interface Parts {
@@ -134,12 +134,16 @@ export function createEncryptedStore({ base, database, keys, threads, clock }: P
     const key = await keys.find(row.keyId);
     const end = sealEnding(key, digest, segments, records, restOf(place, key));
     const now = clock.now();
-    const isClaimed = await database.write(async (tx) => {
-      if (!(await claimUpload(tx, { id, from: row.writer, writer: randomUUID(), closed: records, now }))) return false;
-      await setKeyOwner(tx, { id: key.id, digest, size, lookAt: now + FIRST_LOOK_MS });
-      await lookAgainForKeys(tx, digest, key.id, now + FIRST_LOOK_MS);
-      return true;
-    }, soft(id));
+    // Durable before any bytes are replaced: nobody can read the new ones without their key.
+    const isClaimed = await database.write(
+      async (tx) => {
+        if (!(await claimUpload(tx, { id, from: row.writer, writer: randomUUID(), closed: records, now }))) return false;
+        await setKeyOwner(tx, { id: key.id, digest, size, lookAt: now + FIRST_LOOK_MS });
+        await lookAgainForKeys(tx, digest, key.id, now + FIRST_LOOK_MS);
+        return true;
+      },
+      { scope: [`encrypted-upload:${id}`] },
+    );
     if (!isClaimed) throw new Error(`upload ${id} was continued while it was committed`);
     const below = await base.openUpload(id, { fence: row.closedRecords !== null });
     try {
@@ -159,7 +163,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock }: P
     try {
       const reader = await openUploadForReading(id);
       try {
-        await copyContent(reader, other);
+        await copyContent(reader, await openUpload(other, { fence: false }));
       } finally {
         await reader.close();
       }
@@ -169,21 +173,6 @@ export function createEncryptedStore({ base, database, keys, threads, clock }: P
       throw error;
     }
     await removeUpload(id);
-  }
-
-  async function copyContent(reader: BlobReader, id: string): Promise<void> {
-    const writer = await openUpload(id, { fence: false });
-    try {
-      const buffer = new Uint8Array(new SharedArrayBuffer(COPY_BYTES));
-      for (let at = 0; at < reader.size; ) {
-        const length = await reader.read(buffer, COPY_BYTES, at);
-        if (length === 0) throw new Error(`upload ends at ${at}, before ${reader.size}`);
-        await writer.write(buffer, length, at);
-        at += length;
-      }
-    } finally {
-      await writer.close();
-    }
   }
 
   async function openUploadForReading(id: string): Promise<BlobReader> {

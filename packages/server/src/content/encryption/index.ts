@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { type Clock, type Config, type Database, dataPaths, type JobDefinition, type Log, type Outbound } from '../../platform/index.ts';
+import type { BlobStore, Companions } from '../blob-store.ts';
+import { CipherThreads } from './cipher-threads.ts';
+import { createDataKeys, type DataKeys } from './data-keys.ts';
+import { createEncryptedStore } from './encrypted-store.ts';
+import { encryptionJobs, encryptStoredOnce } from './jobs.ts';
+import { someKey } from './key-rows.ts';
+import { openProviders } from './providers/open-providers.ts';
+
+const THREADS = 2;
+
+/** What encrypts the blobs of an installation. */
+export interface Encryption {
+  readonly keys: DataKeys;
+  readonly jobs: readonly JobDefinition[];
+}
+
+interface Parts {
+  readonly base: BlobStore;
+  readonly companions: Companions;
+  readonly database: Database;
+  readonly outbound: Outbound;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Where the keys of provider `file` are. */
+export function keyFileOf(config: Config): string {
+  return config.encryptionKeyFile === '' ? join(dataPaths(config).keys, 'encryption.keys') : config.encryptionKeyFile;
+}
+
+/** Puts encryption around a store. Throws where the configured keys are not those of the blobs that are there. */
+export async function encrypt(config: Config, parts: Parts): Promise<{ store: BlobStore; encryption: Encryption }> {
+  const { base, companions, database, outbound, clock, log } = parts;
+  const known = await someKey(database);
+  const providers = openProviders(config, { keyFile: keyFileOf(config), isNew: known === undefined, outbound });
+  if (known && !providers.of(known.provider)) {
+    throw new Error(`blobs are encrypted with keys that ${known.provider} wrapped, which is not configured any more`);
+  }
+  // A wrong file would be noticed by the first pull only. Other providers may be out of reach at a start.
+  if (known?.provider === 'file') await providers.of('file')?.unwrap(known, known.id);
+  const keys = createDataKeys({ database, providers, companions, clock });
+  const threads = new CipherThreads(THREADS);
+  const encrypted = createEncryptedStore({ base, database, keys, threads, clock });
+  const store: BlobStore = {
+    ...encrypted,
+    async close() {
+      await threads.close();
+      await base.close?.();
+    },
+  };
+  await encryptStoredOnce(database, clock.now());
+  return { store, encryption: { keys, jobs: encryptionJobs({ base, store, companions, database, keys, clock, log }) } };
+}
