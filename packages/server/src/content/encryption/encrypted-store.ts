@@ -40,6 +40,8 @@ interface Parts {
   readonly keys: DataKeys;
   readonly threads: CipherThreads;
   readonly clock: Clock;
+  /** Uploads of more segments are sealed anew when they are committed. */
+  readonly maxSegments?: number;
 }
 
 /** Where an upload is: its row, full records in the store below, and the key. */
@@ -53,7 +55,7 @@ interface Place {
  * Blobs and uploads encrypted in any store below (decision 0014). Digests, sizes and positions are those of the content.
  * Blobs that lie there in the clear from before are read as they are.
  */
-export function createEncryptedStore({ base, database, keys, threads, clock }: Parts): BlobStore {
+export function createEncryptedStore({ base, database, keys, threads, clock, maxSegments = MAX_SEGMENTS }: Parts): BlobStore {
   const soft = (id: string) => ({ durable: false, scope: [`encrypted-upload:${id}`] });
 
   /** Undefined where no upload was begun, or one in the clear. */
@@ -130,7 +132,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock }: P
     }
     const { row, records } = place;
     const segments = await segmentsOf(database, id, records);
-    if (segments.length > MAX_SEGMENTS) return await commitAnew(id, digest, size);
+    if (segments.length > maxSegments) return await commitAnew(id, digest, size);
     const key = await keys.find(row.keyId);
     const end = sealEnding(key, digest, segments, records, restOf(place, key));
     const now = clock.now();

@@ -2,9 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { sqliteData, type TestData } from '../../platform/database/testing.ts';
-import { type Clock, type Database, queriesOf, systemClock } from '../../platform/index.ts';
-import type { BlobStore, Companions } from '../blob-store.ts';
+import { type Clock, type Database, openSqlite, queriesOf, systemClock } from '../../platform/index.ts';
+import type { BlobReader, BlobStore, Companions } from '../blob-store.ts';
 import { openFileCompanions } from '../file-companions.ts';
 import { openFileStore } from '../file-store.ts';
 import { type ContentTables, contentMigrations } from '../schema.ts';
@@ -42,6 +41,7 @@ interface Options {
   readonly clock?: Clock;
   /** Puts something in front of the files. */
   readonly around?: (base: BlobStore) => BlobStore;
+  readonly maxSegments?: number;
 }
 
 /** Encrypted files in a temporary folder, with their database and key file. */
@@ -49,13 +49,14 @@ export async function encryptedFiles(options: Options = {}): Promise<TestEncrypt
   const root = mkdtempSync(join(tmpdir(), 'entrepot-encrypted-'));
   const keyFile = join(root, 'keys', 'encryption.keys');
   createKeyFile(keyFile);
-  const data = sqliteData(contentMigrations);
-  return await open(root, keyFile, data, options);
+  return await open(root, keyFile, [], options);
 }
 
-async function open(root: string, keyFile: string, data: TestData, options: Options): Promise<TestEncryption> {
+async function open(root: string, keyFile: string, databases: Database[], options: Options): Promise<TestEncryption> {
   const { provider = openKeyFile(keyFile), clock = systemClock, around = (base: BlobStore) => base } = options;
-  const database = await data.open();
+  const database = openSqlite(join(root, 'test.db'), { checkpoint: false });
+  databases.push(database);
+  await database.migrate(contentMigrations);
   const base = around(openFileStore(join(root, 'store')));
   const companions = openFileCompanions(join(root, 'companions'));
   const providers = { active: provider, of: (name: string) => (name === provider.name ? provider : undefined) };
@@ -63,18 +64,53 @@ async function open(root: string, keyFile: string, data: TestData, options: Opti
   const threads = new CipherThreads(1);
   return {
     ...{ root, database, base, companions, keys, threads, keyFile },
-    store: createEncryptedStore({ base, database, keys, threads, clock }),
-    another: () => open(root, keyFile, data, options),
+    store: createEncryptedStore({
+      base,
+      database,
+      keys,
+      threads,
+      clock,
+      ...(options.maxSegments ? { maxSegments: options.maxSegments } : {}),
+    }),
+    another: () => open(root, keyFile, databases, options),
     async age(id, time) {
       await utimes(join(root, 'store', 'uploads', id), time / 1000, time / 1000);
       await database.write(async (tx) => void (await tx.run(ageUpload, { id, time })));
     },
     async remove() {
       await threads.close();
-      await data.remove();
+      for (const each of databases) await each.close();
       rmSync(root, { recursive: true, force: true });
     },
   };
+}
+
+/** All bytes of a reader, asked for in pieces of one length; closes it. */
+export async function readContent(reader: BlobReader | undefined, piece = 512 * 1024): Promise<Buffer> {
+  if (!reader) throw new Error('the blob is not there');
+  const parts: Buffer[] = [];
+  try {
+    for (let at = 0; at < reader.size; ) {
+      const part = Buffer.alloc(piece);
+      const count = await reader.read(part, piece, at);
+      if (count === 0) throw new Error(`a reader ends at ${at}, before ${reader.size}`);
+      parts.push(part.subarray(0, count));
+      at += count;
+    }
+  } finally {
+    await reader.close();
+  }
+  return Buffer.concat(parts);
+}
+
+/** Writes pieces to an upload, each by a writer of its own that goes on at the end. */
+export async function appendAll(store: BlobStore, id: string, ...pieces: Uint8Array[]): Promise<void> {
+  for (const piece of pieces) {
+    const position = await store.uploadSize(id);
+    const writer = await store.openUpload(id, { fence: false });
+    await writer.write(piece, piece.length, position);
+    await writer.close();
+  }
 }
 
 /** Path of a stored blob under the root of a test's storage. */
