@@ -539,6 +539,64 @@ update "repository" set "description" = ?, "version" = "version" + ? where "id" 
 update "project" set "public" = ?, "version" = "version" + ? where "name" = ?;
 -- catalog.upsertTag
 insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by") values (?, ?, ?, ?, ?) on conflict ("repository_id", "name") do update set "digest" = "excluded"."digest", "updated_at" = "excluded"."updated_at", "updated_by" = "excluded"."updated_by";
+-- content.anyDataKey
+select "id", "provider", "version", "wrapped" from "data_key" order by "id" limit ?;
+-- content.claimEncryptedUpload
+update "encrypted_upload" set "writer" = ?, "closed_records" = ?, "updated_at" = ? where "id" = ? and "writer" = ?;
+-- content.copiedDataKey
+update "data_key" set "copied" = ? where "id" = ? and "wrapped" = ?;
+-- content.countDataKeysUnderOthers
+select count(*) as "keys" from "data_key" where ("provider" <> ? or "version" <> ?);
+-- content.dataKey
+select "id", "provider", "version", "wrapped", "digest", "created_at" as "createdAt" from "data_key" where "id" = ?;
+-- content.dataKeysByVersion
+select "provider", "version", count(*) as "keys", sum("copied") as "copied" from "data_key" group by "provider", "version" order by "provider", "version";
+-- content.dataKeysToCopy
+select "id", "provider", "version", "wrapped" from "data_key" where "copied" = ? and "placed" = ? limit ?;
+-- content.dataKeysToLookFor
+select "id", "digest", "placed" from "data_key" where "look_at" <= ? order by "look_at" limit ?;
+-- content.dataKeysUnderOthers
+select "id", "provider", "version", "wrapped" from "data_key" where "id" > ? and ("provider" <> ? or "version" <> ?) order by "id" limit ?;
+-- content.deleteDataKey
+delete from "data_key" where "id" = ?;
+-- content.deleteEncryptedUpload
+delete from "encrypted_upload" where "id" = ?;
+-- content.deleteSegments
+delete from "encrypted_segment" where "upload_id" = ? and "start" >= ?;
+-- content.deleteUnownedDataKey
+delete from "data_key" where "id" = ? and "digest" is null;
+-- content.encryptedBlobSize
+select "size" from "data_key" where "digest" = ? limit ?;
+-- content.encryptedUpload
+select "tail", "writer", "key_id" as "keyId", "tail_record" as "tailRecord", "closed_records" as "closedRecords", "updated_at" as "updatedAt" from "encrypted_upload" where "id" = ?;
+-- content.encryptionMark
+select "at" from "encryption_mark" where "name" = ?;
+-- content.holdEncryptedUpload
+update "encrypted_upload" set "updated_at" = ? where "id" = ? and "writer" = ?;
+-- content.insertDataKey
+insert into "data_key" ("id", "provider", "version", "wrapped", "digest", "size", "placed", "look_at", "copied", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
+-- content.insertEncryptedUpload
+insert into "encrypted_upload" ("id", "key_id", "writer", "updated_at", "tail_record", "tail", "closed_records") values (?, ?, ?, ?, ?, ?, ?);
+-- content.insertSegment
+insert into "encrypted_segment" ("upload_id", "start", "salt") values (?, ?, ?);
+-- content.lookAgainForDataKeys
+update "data_key" set "look_at" = ? where "digest" = ? and "id" <> ?;
+-- content.oldEncryptedUploads
+select "id" from "encrypted_upload" where "updated_at" < ? and "id" > ? order by "id" limit ?;
+-- content.ownDataKey
+update "data_key" set "digest" = ?, "size" = ?, "look_at" = ? where "id" = ?;
+-- content.placeDataKey
+update "data_key" set "placed" = ?, "look_at" = ? where "id" = ?;
+-- content.placedDataKey
+select "id" from "data_key" where "digest" = ? and "placed" = ? limit ?;
+-- content.rewrapDataKey
+update "data_key" set "provider" = ?, "version" = ?, "wrapped" = ?, "copied" = ? where "id" = ? and "wrapped" = ?;
+-- content.saveEncryptedTail
+update "encrypted_upload" set "tail_record" = ?, "tail" = ?, "updated_at" = ? where "id" = ? and "writer" = ?;
+-- content.segments
+select "start", "salt" from "encrypted_segment" where "upload_id" = ? and "start" < ? order by "start";
+-- content.setEncryptionMark
+insert into "encryption_mark" ("name", "at") values (?, ?) on conflict ("name") do update set "at" = ?;
 -- evidence.checkpointsAfter
 select "seq", "at", "body", "signature" from "audit_checkpoint" where "seq" > ? order by "seq" limit ?;
 -- evidence.dropRecords

@@ -226,6 +226,44 @@ create table "immutability_state" (
   "version" text not null
 );
 
+-- 0001-encryption
+create table "data_key" (
+  "id" text primary key,
+  "provider" text not null,
+  "version" text not null,
+  "wrapped" text not null,
+  "digest" text,
+  "size" bigint,
+  "placed" integer not null,
+  "look_at" bigint,
+  "copied" integer not null,
+  "created_at" bigint not null
+);
+create index "data_key_digest" on "data_key" ("digest");
+create index "data_key_version" on "data_key" ("provider", "version", "id");
+create index "data_key_look" on "data_key" ("look_at");
+create index "data_key_copied" on "data_key" ("copied", "placed");
+create table "encrypted_upload" (
+  "id" text primary key,
+  "key_id" text not null,
+  "writer" text not null,
+  "tail_record" bigint not null,
+  "tail" blob,
+  "closed_records" bigint,
+  "updated_at" bigint not null
+);
+create index "encrypted_upload_age" on "encrypted_upload" ("updated_at");
+create table "encrypted_segment" (
+  "upload_id" text not null,
+  "start" bigint not null,
+  "salt" blob not null,
+  constraint "encrypted_segment_pk" primary key ("upload_id", "start")
+);
+create table "encryption_mark" (
+  "name" text primary key,
+  "at" bigint not null
+);
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,
