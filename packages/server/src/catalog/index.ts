@@ -60,6 +60,22 @@ export {
 } from './projects.ts';
 export { findRepositoryFacts, listRepositories, type RepositoryFacts } from './repository-list.ts';
 export { catalogJobs } from './repository-removal.ts';
+export {
+  alertQuota,
+  dropReservation,
+  endQuotaAlerts,
+  findLimits,
+  isAlertTold,
+  keepReceived,
+  type Limited,
+  lapseReservations,
+  pruneReservations,
+  RESERVED_MS,
+  renewReservations,
+  reserve,
+  takeReservation,
+  WARNING_RATIO,
+} from './reservations.ts';
 export { catalogMigrations } from './schema.ts';
 export { blobScope, repositoryScope } from './scopes.ts';
 export { claimBlob, findStored, keepStored, STORE_LIMIT_MS } from './stored-blobs.ts';
