@@ -28,7 +28,7 @@ import {
   sourceOf,
   tokenAuthenticator,
 } from './access/index.ts';
-import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads } from './catalog/index.ts';
+import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads, lapseReservations } from './catalog/index.ts';
 import { contentMigrations, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
   checkpointJob,
@@ -334,6 +334,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
 export async function freeLeases(database: Database, holder?: string): Promise<void> {
   await database.write(async (tx) => {
     await clearUploadLeases(tx, holder);
+    await lapseReservations(tx, holder);
     await freeJobs(tx, holder, systemClock.now());
   });
 }

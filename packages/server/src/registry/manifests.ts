@@ -14,6 +14,7 @@ import {
 import { AppError, endTogether, readBody, type Session } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag, warning } from './http.ts';
 import type { RegistryParts } from './parts.ts';
+import { createQuotas } from './quotas.ts';
 import { fallbackIndex } from './referrers.ts';
 import { createRepositoryMaker } from './repositories.ts';
 
@@ -39,6 +40,7 @@ export interface ManifestHandlers {
 export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
   const { database, clock, options } = parts;
   const repositories = createRepositoryMaker(parts);
+  const quotas = createQuotas(parts);
   // Bytes and headers of stored manifests never change under an id, and ids are never used again.
   const rendered = new LRUCache<number, Rendered>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => 2 * bytes.length + 600 });
 
@@ -112,14 +114,18 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
 
     const now = clock.now();
     const makeRepository = await repositories.prepare(call);
-    await database.write(async (tx) => {
-      const repository = await makeRepository(tx);
+    const hold = await quotas.forManifest(call, { digest, bytes: bytes.length, tags });
+    const change = async (tx: Session) => {
+      const room = await hold.take(tx);
+      const repository = await makeRepository(tx, room);
       if (!wanted) await requireTagState(tx, repository.id, call);
       const sparse = { children: options.sparseIndexes, blobs: options.sparseImages };
-      await putManifest(tx, { repositoryId: repository.id, digest, bytes, manifest, tags, sparse, by: actor, now });
+      await putManifest(tx, { repositoryId: repository.id, digest, bytes, manifest, tags, sparse, by: actor, now, room });
       const resource = { type: 'artifact', ...(wanted ? {} : { tag: reference }), digest };
       await call.record(tx, { resource, after: { mediaType: manifest.mediaType, size: bytes.length, tags } });
-    });
+    };
+    const most = { bytes: bytes.length, repositories: 1, tags: tags.length };
+    await hold.change(most, () => database.write(change)).finally(() => hold.release());
 
     const headers = ['Location', `/v2/${name}/manifests/${digest}`, 'Docker-Content-Digest', digest, 'ETag', `"${digest}"`];
     if (manifest.subject) headers.push('OCI-Subject', manifest.subject.digest);

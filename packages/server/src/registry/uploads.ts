@@ -6,6 +6,7 @@ import { LRUCache } from 'lru-cache';
 import {
   blobScope,
   claimBlob,
+  dropReservation,
   findBlob,
   findStored,
   keepStored,
@@ -20,6 +21,7 @@ import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, type Sess
 import { answer, type Call } from './http.ts';
 import { createMountFinder } from './mounts.ts';
 import type { RegistryParts } from './parts.ts';
+import { createQuotas, type Hold } from './quotas.ts';
 import { createRepositoryMaker } from './repositories.ts';
 import { createUploadSessions } from './upload-sessions.ts';
 
@@ -45,6 +47,7 @@ interface Stream {
   readonly fence: boolean;
   /** The session it ends. */
   readonly session: string | undefined;
+  readonly room: Hold;
 }
 
 export interface UploadHandlers {
@@ -61,6 +64,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   const repositories = createRepositoryMaker(parts);
   const sessions = createUploadSessions(parts);
   const findMount = createMountFinder(parts);
+  const quotas = createQuotas(parts);
   const hashes = new LRUCache<string, RunningHash>({
     max: KEPT_HASHES,
     ttl: 3_600_000,
@@ -79,7 +83,9 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       if (!parseDigest(mount)) throw new AppError('digest_invalid', 'the digest to mount is not a sha256 or sha512 digest');
       // What was found may be deleted before it is linked: then another place will do, or none.
       for (let source = await findMount(call, mount); source; source = await findMount(call, mount)) {
-        if (!(await link(call, mount, source.size, { source: source.repositoryId, session: undefined }))) continue;
+        const room = await quotas.forBlob(call, mount, source.size);
+        const from = { source: source.repositoryId, session: undefined, room };
+        if (!(await link(call, mount, source.size, from).finally(() => room.release()))) continue;
         metrics.countStatus('mount', 201);
         return;
       }
@@ -89,6 +95,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     }
     const algorithm = query.get('digest-algorithm') ?? 'sha256';
     if (!isDigestAlgorithm(algorithm)) throw new AppError('digest_invalid', 'digest-algorithm must be sha256 or sha512');
+    await quotas.requireSome(call);
     answer(call.response, 202, sessionHeaders(name, sessions.begin(call, algorithm), 0));
   }
 
@@ -98,11 +105,14 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     if (!parsed) throw new AppError('digest_invalid', 'the digest is not a sha256 or sha512 digest');
     if (isSmall(call.request)) return await storeSmall(call, digest, parsed.algorithm, undefined);
     const id = newId();
+    const room = await quotas.forBlob(call, digest, contentLength(call.request));
     try {
-      await storeStream(call, { id, digest, algorithm: parsed.algorithm, fence: false, session: undefined });
+      await storeStream(call, { id, digest, algorithm: parsed.algorithm, fence: false, session: undefined, room });
     } catch (error) {
       await blobs.removeUpload(id);
       throw error;
+    } finally {
+      await room.release();
     }
   }
 
@@ -116,6 +126,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const { request, response } = call;
     const length = contentLength(request) ?? 0;
     if (length > options.blobMaxBytes) throw tooLarge();
+    const room = await quotas.forBlob(call, digest, length);
     gathered += length;
     metrics.transfers.start('upload');
     try {
@@ -128,24 +139,25 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
         const begun = performance.now();
         await blobs.put(digest, bytes);
         commitTime((performance.now() - begun) / 1000);
-        if (await link(call, digest, length, { begun, session })) return;
+        if (await link(call, digest, length, { begun, session, room })) return;
         if (tries === MOST_TRIES) throw collected();
         await claim(digest, length);
       }
     } finally {
       metrics.transfers.end('upload');
       gathered -= length;
+      await room.release();
     }
   }
 
   /** A whole blob from its first byte to its last, through a file. */
-  async function storeStream(call: Call, { id, digest, algorithm, fence, session }: Stream): Promise<void> {
+  async function storeStream(call: Call, { id, digest, algorithm, fence, session, room }: Stream): Promise<void> {
     const expected = contentLength(call.request);
     const hash = createStreamHash(algorithm, expected, hashThreads);
     try {
-      const bytes = await take(call, { id, position: 0, hash, fence, expected });
+      const bytes = await take(call, { id, position: 0, hash, fence, expected, room });
       requireDigest(await hash.digest(), digest);
-      await commit(call, id, digest, bytes, session);
+      await commit(call, { id, digest, bytes, session, room });
     } finally {
       hash.dispose();
     }
@@ -157,12 +169,15 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const { id } = hold.session;
     let bytes = 0;
     let digest: string | null = null;
+    let room: Hold | undefined;
+    let isRefused = false;
     try {
       if (!hold.session.isNew) bytes = await blobs.uploadSize(id);
       requireOffset(call, bytes);
+      room = await quotas.forSession(call, { id, received: bytes }, contentLength(request));
       const hash = hashFor(hold.session, bytes, contentLength(request));
       try {
-        bytes += await take(call, { id, position: bytes, hash, fence: hold.fence, expected: contentLength(request) });
+        bytes += await take(call, { id, position: bytes, hash, fence: hold.fence, expected: contentLength(request), room });
       } catch (error) {
         bytes = await blobs.uploadSize(id).catch(() => bytes);
         if (!(error instanceof AppError) || error.code !== 'upload_invalid') hash?.dispose();
@@ -173,8 +188,14 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
         digest = await hash.digest();
         hashes.set(id, { hash, bytes });
       }
+    } catch (error) {
+      isRefused = isOverQuota(error);
+      throw error;
     } finally {
-      await sessions.settle(hold, bytes, digest);
+      // What has no room must not take any either.
+      if (isRefused) await discard(id).finally(() => hold.release());
+      else await sessions.settle(hold, bytes, digest);
+      await room?.release(bytes);
     }
     answer(response, 202, sessionHeaders(name, reference, bytes));
   }
@@ -190,31 +211,36 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const hold = await sessions.acquire(call);
     let bytes = 0;
     let keep = false;
+    let room: Hold | undefined;
     try {
       if (!hold.session.isNew) bytes = await blobs.uploadSize(id);
       if (hasBody(request)) requireOffset(call, bytes);
+      const more = hasBody(request) ? contentLength(request) : 0;
+      room = await quotas.forSession(call, { id, received: bytes }, more, digest);
       if (bytes === 0 && hasBody(request)) {
-        return await storeStream(call, { id, digest, algorithm, fence: hold.fence, session: id });
+        return await storeStream(call, { id, digest, algorithm, fence: hold.fence, session: id, room });
       }
       const running = hashes.get(id);
       const usable = running?.bytes === bytes && running.hash.algorithm === algorithm ? running.hash : undefined;
       hashes.delete(id);
       if (running && !usable) running.hash.dispose();
       try {
-        if (hasBody(request))
-          bytes += await take(call, { id, position: bytes, hash: usable, fence: hold.fence, expected: contentLength(request) });
+        if (hasBody(request)) bytes += await take(call, { id, position: bytes, hash: usable, fence: hold.fence, expected: more, room });
         requireDigest(await digestOfUpload(hold.session, bytes, algorithm, usable, hasBody(request)), digest);
       } finally {
         usable?.dispose();
       }
-      await commit(call, id, digest, bytes, id);
+      await commit(call, { id, digest, bytes, session: id, room });
     } catch (error) {
       if (endsSession(error)) await discard(id);
       else keep = true;
       throw error;
     } finally {
-      if (keep) await sessions.settle(hold, await blobs.uploadSize(id).catch(() => bytes), null);
-      else hold.release();
+      if (keep) {
+        bytes = await blobs.uploadSize(id).catch(() => bytes);
+        await sessions.settle(hold, bytes, null);
+      } else hold.release();
+      await room?.release(keep ? bytes : 0);
     }
   }
 
@@ -248,7 +274,13 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   async function discard(id: string): Promise<void> {
     hashes.get(id)?.hash.dispose();
     hashes.delete(id);
-    await database.write((tx) => sessions.end(tx, id), { durable: false });
+    await database.write(
+      async (tx) => {
+        await sessions.end(tx, id);
+        await dropReservation(tx, id);
+      },
+      { durable: false },
+    );
     await blobs.removeUpload(id);
   }
 
@@ -288,10 +320,11 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     readonly hash: StreamHash | undefined;
     readonly fence: boolean;
     readonly expected: number | undefined;
+    readonly room: Hold;
   }
 
   /** Takes the body of the request into an upload; a connection that breaks off leaves what arrived. */
-  async function take({ request, response }: Call, { id, position, hash, fence, expected }: Take): Promise<number> {
+  async function take({ request, response }: Call, { id, position, hash, fence, expected, room }: Take): Promise<number> {
     const limit = options.blobMaxBytes - position;
     if (expected !== undefined && expected > limit) throw tooLarge();
     wantBody(request, response);
@@ -299,7 +332,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     metrics.transfers.start('upload');
     try {
       const { bytes, interrupted } = await receive({
-        source: chunksOf(request),
+        source: expected === undefined ? room.guard(chunksOf(request)) : chunksOf(request),
         writer,
         position,
         hash,
@@ -320,13 +353,16 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     }
   }
 
-  async function commit(call: Call, id: string, digest: string, bytes: number, sessionId: string | undefined): Promise<void> {
+  async function commit(
+    call: Call,
+    { id, digest, bytes, session, room }: Omit<Stream, 'algorithm' | 'fence'> & { readonly bytes: number },
+  ): Promise<void> {
     // The bytes can be stored but once, so nobody may be about to remove what has their digest.
     if (await findStored(database, digest)) await claim(digest, bytes);
     const begun = performance.now();
     await blobs.commit(id, digest, bytes);
     commitTime((performance.now() - begun) / 1000);
-    if (!(await link(call, digest, bytes, { begun, session: sessionId }))) throw collected();
+    if (!(await link(call, digest, bytes, { begun, session, room }))) throw collected();
   }
 
   const collected = () =>
@@ -351,27 +387,27 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     call: Call,
     digest: string,
     size: number,
-    { session, ...from }: { session: string | undefined } & ({ source: number } | { begun: number }),
+    { session, room: hold, ...from }: { session: string | undefined; room: Hold } & ({ source: number } | { begun: number }),
   ): Promise<boolean> {
     const { name } = call;
     const makeRepository = await repositories.prepare(call);
-    const linked = await database.write(
-      async (tx) => {
-        const now = clock.now();
-        const isThere =
-          'source' in from
-            ? (await findBlob(tx, from.source, digest)) !== undefined
-            : performance.now() - from.begun < STORE_LIMIT_MS && (await keepStored(tx, { digest, size }, now));
-        if (!isThere) return false;
-        const repository = await makeRepository(tx);
-        await linkBlob(tx, repository.id, { digest, size }, now);
-        if ('begun' in from) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
-        await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
-        if (session !== undefined) await sessions.end(tx, session);
-        return true;
-      },
-      { scope: [repositoryScope(name), blobScope(digest)] },
-    );
+    const change = async (tx: Session) => {
+      const now = clock.now();
+      const isThere =
+        'source' in from
+          ? (await findBlob(tx, from.source, digest)) !== undefined
+          : performance.now() - from.begun < STORE_LIMIT_MS && (await keepStored(tx, { digest, size }, now));
+      if (!isThere) return false;
+      const room = await hold.take(tx);
+      const repository = await makeRepository(tx, room);
+      await linkBlob(tx, repository.id, { digest, size }, now, room);
+      if ('begun' in from) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
+      await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
+      if (session !== undefined) await sessions.end(tx, session);
+      return true;
+    };
+    const scope = [repositoryScope(name), blobScope(digest)];
+    const linked = await hold.change({ bytes: size, repositories: 1 }, () => database.write(change, { scope }));
     if (linked) answer(call.response, 201, ['Location', `/v2/${name}/blobs/${digest}`, 'Docker-Content-Digest', digest]);
     return linked;
   }
@@ -379,9 +415,13 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   return { begin, append, finish, status, cancel };
 }
 
-/** Storage trouble, a cut connection or a chunk out of order leave a session for another try; a wrong digest ends it. */
+/** Storage trouble, a cut connection or a chunk out of order leave a session for another try; a wrong digest ends it, and a full quota. */
 function endsSession(error: unknown): boolean {
-  return error instanceof AppError && (error.code === 'digest_invalid' || error.code === 'upload_too_large');
+  return error instanceof AppError && (error.code === 'digest_invalid' || error.code === 'upload_too_large' || isOverQuota(error));
+}
+
+function isOverQuota(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'quota_exceeded';
 }
 
 function sessionHeaders(name: string, id: string, bytes: number): string[] {
