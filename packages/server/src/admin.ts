@@ -50,7 +50,10 @@ export async function disableUser(config: Config, name: string, disabled: boolea
 export async function addProject(config: Config, name: string, isPublic: boolean): Promise<void> {
   if (!isRepositoryName(name) || projectOf(name) !== name) throw new Error('a project name is one component of a repository name');
   const made = await change(config, project('project.create', name, { public: isPublic }), (tx) =>
-    createProject(tx, { name, public: isPublic, by: 'command line', now: systemClock.now() }),
+    createProject(tx, {
+      ...{ name, public: isPublic, by: 'command line', now: systemClock.now() },
+      quotaBytes: config.projectQuotaBytes,
+    }),
   );
   if (!made) throw new Error(`there is a project ${name} already`);
 }

@@ -86,8 +86,15 @@ function checkNetworks(change: { readonly pullNetworks?: string; readonly pushNe
 
 const { read, change } = routesFor<Identity>();
 
+interface ProjectRouteParts {
+  readonly database: Session;
+  readonly access: Access;
+  readonly config: { readonly projectQuotaBytes: number };
+}
+
 /** Projects. */
-export function projectRoutes({ database, access }: { database: Session; access: Access }): Route[] {
+export function projectRoutes({ database, access, config }: ProjectRouteParts): Route[] {
+  const { projectQuotaBytes: quotaBytes } = config;
   return [
     read({
       method: 'GET',
@@ -142,7 +149,7 @@ export function projectRoutes({ database, access }: { database: Session; access:
           throw new AppError('name_invalid', 'a project name is one component of a repository name');
         checkNetworks(networks);
         const by = caller.actor.name;
-        if (!(await createProject(tx, { name, public: isPublic, description, environment, by, now }))) {
+        if (!(await createProject(tx, { name, public: isPublic, description, environment, quotaBytes, by, now }))) {
           throw new AppError('conflict', `there is a project ${name} already`);
         }
         const project = await changeProject(tx, await requireProject(tx, name), networks);

@@ -58,6 +58,7 @@ export {
   type Repository,
   setProjectVisibility,
 } from './projects.ts';
+export { pageOfLimited, pageOfQuotas, setProjectLimits } from './quotas.ts';
 export { findRepositoryFacts, listRepositories, type RepositoryFacts } from './repository-list.ts';
 export { catalogJobs } from './repository-removal.ts';
 export {
@@ -65,6 +66,7 @@ export {
   dropReservation,
   endQuotaAlerts,
   findLimits,
+  hasQuotaAlerts,
   isAlertTold,
   keepReceived,
   type Limited,
@@ -113,4 +115,5 @@ export {
   type Usage,
   usageOf,
 } from './usage.ts';
+export { checkUsage, type UsageCheck, type UsageDrift } from './usage-check.ts';
 export type { QuotaName } from './usage-schema.ts';

@@ -2,6 +2,7 @@ import { projectOf } from '@entrepot/oci';
 import { AppError, andThen, type MaybePromise, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
 import { dropRulesOf } from './immutability-rules.ts';
+import { setProjectLimits } from './quotas.ts';
 import type { CatalogTables } from './schema.ts';
 import { countUsage, dropProjectUsage, type Room } from './usage.ts';
 
@@ -159,14 +160,19 @@ export interface NewProject {
   readonly public: boolean;
   readonly description?: string;
   readonly environment?: Environment;
+  /** Its limit from the beginning; 0 or absent: none. */
+  readonly quotaBytes?: number;
   readonly by: string;
   readonly now: number;
 }
 
 /** Makes a project; false if there is one of that name. */
 export async function createProject(tx: Session, project: NewProject): Promise<boolean> {
-  const { name, by, now, description = '', environment = 'development' } = project;
-  return (await tx.run(insertProject, { name, public: project.public ? 1 : 0, now, by, description, environment })) === 1;
+  const { name, by, now, description = '', environment = 'development', quotaBytes = 0 } = project;
+  if ((await tx.run(insertProject, { name, public: project.public ? 1 : 0, now, by, description, environment })) === 0) return false;
+  const made = quotaBytes > 0 ? await findProject(tx, name) : undefined;
+  if (made) await setProjectLimits(tx, made.id, { bytes: quotaBytes, repositories: null, tags: null });
+  return true;
 }
 
 /** Makes a project readable without login, or not; false if there is none of that name. */

@@ -97,6 +97,14 @@ const findAlert = query<{ projectId: number; quota: QuotaName; level: 'warning' 
     .where((eb) => eb(eb.ref('quota'), '=', p('quota')))
     .where((eb) => eb(eb.ref('level'), '=', p('level'))),
 );
+const anyAlert = query<{ projectId: number; quota: QuotaName }>()('anyAlert', (db, p) =>
+  db
+    .selectFrom('quota_alert')
+    .select('told_at')
+    .where('project_id', '=', p('projectId'))
+    .where((eb) => eb(eb.ref('quota'), '=', p('quota')))
+    .limit(1),
+);
 const clearAlert = query<{ projectId: number; quota: QuotaName }>()('clearAlert', (db, p) =>
   db
     .deleteFrom('quota_alert')
@@ -261,6 +269,11 @@ export async function alertQuota(tx: Session, { projectId, quota, level, ...told
   const project = await tx.first(projectNames, { id: projectId });
   if (project) await append(tx, { topic: `quota.${level}`, repository: project.name, payload: { quota, ...told } }, now);
   return true;
+}
+
+/** Whether anything was told of a limit. */
+export async function hasQuotaAlerts(session: Session, projectId: number, quota: QuotaName): Promise<boolean> {
+  return (await session.first(anyAlert, { projectId, quota })) !== undefined;
 }
 
 /** What was told of a limit may be told again. */

@@ -1,7 +1,8 @@
 import type { JobDefinition } from '../platform/index.ts';
 import type { LifecycleParts } from './parts.ts';
+import { quotaJobs } from './quota/jobs.ts';
 
 /** What of this room runs in the background. */
-export function lifecycleJobs(_parts: LifecycleParts): JobDefinition[] {
-  return [];
+export function lifecycleJobs(parts: LifecycleParts): JobDefinition[] {
+  return [...quotaJobs(parts)];
 }

@@ -175,6 +175,12 @@ export const ConfigSchema = Type.Object({
     default: '',
     description: 'ARN of the key of encryption: aws, or of an alias of it',
   }),
+  projectQuotaBytes: Type.Integer({
+    minimum: 0,
+    maximum: 2 ** 53 - 1,
+    default: 0,
+    description: 'quota of a new project, in bytes; 0 for none',
+  }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
   sessionIdleMinutes: Type.Integer({

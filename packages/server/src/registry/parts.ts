@@ -8,6 +8,8 @@ export interface RegistryOptions {
   readonly sparseImages: boolean;
   /** Whether pulls are told for the audit trail. */
   readonly auditPulls: boolean;
+  /** Of a project that a push makes; 0: none. */
+  readonly projectQuotaBytes: number;
   readonly manifestMaxBytes: number;
   readonly blobMaxBytes: number;
   /** How long a blob that nothing needs stays. */

@@ -11,7 +11,7 @@ export interface RepositoryMaker {
 }
 
 /** Pushing makes a repository, and for who may make projects the project too. */
-export function createRepositoryMaker({ access, clock }: RegistryParts): RepositoryMaker {
+export function createRepositoryMaker({ access, clock, options }: RegistryParts): RepositoryMaker {
   return {
     async prepare(call) {
       const { name, identity } = call;
@@ -19,7 +19,7 @@ export function createRepositoryMaker({ access, clock }: RegistryParts): Reposit
       return async (tx, room) => {
         const now = clock.now();
         const project = projectOf(name);
-        if (mayMakeProject && (await ensureProject(tx, project, identity, now))) {
+        if (mayMakeProject && (await ensureProject(tx, project, identity, options.projectQuotaBytes, now))) {
           await call.record(tx, { action: 'project.create', resource: { type: 'project', project }, after: { public: false } });
         }
         return await ensureRepository(tx, name, identity.actor.name, now, { room });

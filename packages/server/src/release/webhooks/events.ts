@@ -23,6 +23,10 @@ export interface HookEvent {
   readonly tag?: string;
   /** What the tag led to before; null: it is new. */
   readonly previousDigest?: string | null;
+  /** Which limit of the project is near or was met, and how much of it is taken. */
+  readonly quota?: string;
+  readonly used?: number;
+  readonly limit?: number;
   /** Settings or members, before and after. */
   readonly before?: unknown;
   readonly after?: unknown;
@@ -37,6 +41,11 @@ interface Payload {
   readonly tags?: readonly string[];
   readonly tag?: string;
   readonly previous?: string | null;
+  readonly quota?: string;
+  readonly used?: number;
+  readonly limit?: number;
+  /** Of what is told of a project: the one whose change it was. */
+  readonly repository?: string;
   readonly before?: unknown;
   readonly after?: unknown;
 }
@@ -51,6 +60,7 @@ export function hookEventOf({ id, topic, repository, payload, at }: OutboxEvent)
   if (name.startsWith('project.') || name === 'member.changed') {
     return { ...common, project: repository, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
   }
+  if (name.startsWith('quota.')) return { ...common, project: repository, ...artifact };
   const { tags, ...others } = artifact;
   return {
     ...common,

@@ -51,29 +51,42 @@ function subjectOf({ project, repository, tag, digest }: Pick<HookEvent, 'projec
 
 /** Harbor's payload (goharbor.io, "Configure Webhook Notifications"); where an artifact has no tag, its digest stands for one, as there. */
 function harborPayload(event: Told, { registry, isPublic, repositoryCreatedAt }: Surroundings): object {
-  const { name, at, actor, project, repository, digest, tags = [] } = event;
+  const { name, at, actor, project, repository, digest, tags = [], quota } = event;
   const type = name === 'ping' ? undefined : HARBOR_TYPES[name];
-  if (type === undefined || repository === undefined || digest === undefined) throw new TypeError(`Harbor has no payload for ${name}`);
+  if (type === undefined) throw new TypeError(`Harbor has no payload for ${name}`);
+  const head = { type, occur_at: seconds(at), operator: actor };
+  if (quota !== undefined) {
+    const details = `quota usage of the project: ${event.used} of ${event.limit} ${quota}`;
+    const place = repositoryOf(project, repository ?? project, { isPublic, repositoryCreatedAt: undefined });
+    return { ...head, event_data: { resources: [], repository: place, custom_attributes: { Details: details } } };
+  }
+  if (repository === undefined || digest === undefined) throw new TypeError(`Harbor has no payload for ${name}`);
   const host = new URL(registry).host;
   const references = tags.length === 0 ? [digest] : tags;
   return {
-    type,
-    occur_at: seconds(at),
-    operator: actor,
+    ...head,
     event_data: {
       resources: references.map((tag) => ({
         digest,
         tag,
         resource_url: `${host}/${repository}${tag === digest ? '@' : ':'}${tag}`,
       })),
-      repository: {
-        ...(repositoryCreatedAt === undefined ? {} : { date_created: seconds(repositoryCreatedAt) }),
-        name: repository === project ? repository : repository.slice(project.length + 1),
-        namespace: project,
-        repo_full_name: repository,
-        repo_type: isPublic ? 'public' : 'private',
-      },
+      repository: repositoryOf(project, repository, { isPublic, repositoryCreatedAt }),
     },
+  };
+}
+
+function repositoryOf(
+  project: string,
+  repository: string,
+  { isPublic, repositoryCreatedAt }: Pick<Surroundings, 'isPublic' | 'repositoryCreatedAt'>,
+): object {
+  return {
+    ...(repositoryCreatedAt === undefined ? {} : { date_created: seconds(repositoryCreatedAt) }),
+    name: repository === project ? repository : repository.slice(project.length + 1),
+    namespace: project,
+    repo_full_name: repository,
+    repo_type: isPublic ? 'public' : 'private',
   };
 }
 

@@ -13,6 +13,8 @@ export const TOPICS = {
   'member.update': 'member.changed',
   'member.delete': 'member.changed',
   'member.batch': 'member.changed',
+  'quota.warning': 'quota.warning',
+  'quota.exceeded': 'quota.exceeded',
 } as const;
 
 export type Topic = keyof typeof TOPICS;
@@ -32,6 +34,8 @@ export const FORMATS: readonly WebhookFormat[] = ['cloudevents', 'harbor'];
 export const HARBOR_TYPES: Readonly<Partial<Record<EventName, string>>> = {
   'artifact.pushed': 'PUSH_ARTIFACT',
   'artifact.deleted': 'DELETE_ARTIFACT',
+  'quota.warning': 'QUOTA_WARNING',
+  'quota.exceeded': 'QUOTA_EXCEED',
 };
 
 /** What a format can tell of. */
