@@ -88,6 +88,7 @@ export function createQuotas({ database, clock, holder }: Pick<RegistryParts, 'd
     let kept = session?.received ?? 0;
     let got: Usage = NOTHING;
     let isReserved = false;
+    let isTaken = false;
 
     async function reserveRoom(more: Usage, bytesMost = 0): Promise<void> {
       try {
@@ -107,21 +108,21 @@ export function createQuotas({ database, clock, holder }: Pick<RegistryParts, 'd
     let isOver = false;
     return {
       async take(tx) {
+        isTaken = true;
         const room = isReserved ? await takeReservation(tx, id, clock.now()) : undefined;
         const left = (name: keyof Usage) => (isLimited(name) ? (room?.[name] ?? 0) : Number.POSITIVE_INFINITY);
         return { bytes: left('bytes'), repositories: left('repositories'), tags: left('tags') };
       },
       async change(most, run) {
-        let result: Awaited<ReturnType<typeof run>>;
-        try {
-          result = await run();
-        } catch (error) {
+        isTaken = false;
+        const result = await run().catch(async (error: unknown) => {
           if (!(error instanceof RoomShort)) throw error;
           kept = 0;
           await reserveRoom({ ...NOTHING, ...most });
-          result = await run();
-        }
-        isReserved = false; // it was taken
+          isTaken = false;
+          return await run();
+        });
+        if (isTaken) isReserved = false;
         return result;
       },
       async *guard(chunks) {
