@@ -254,6 +254,10 @@ insert into "audit_head" ("id", "seq", "hash") values (?, ?, ?) on conflict ("id
 insert into "project_blob" ("project_id", "digest", "size", "links") select "repository"."project_id", cast(? as text) as "digest", cast(? as bigint) as "size", 1 as "links" from "repository" where "repository"."id" = ? on conflict ("project_id", "digest") do update set "links" = "project_blob"."links" + ? returning "project_blob"."links";
 -- catalog.addUsage
 insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") select "repository"."project_id", repository.id % 32 as "stripe", cast(? as bigint) as "bytes", cast(? as bigint) as "repositories", cast(? as bigint) as "tags", 1 as "changes" from "repository" where "repository"."id" = ? on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ? returning "project_usage"."project_id" as "projectId", (select "project_quota"."version" from "project_quota" where "project_quota"."project_id" = "project_usage"."project_id") as "limited";
+-- catalog.adjustUsage
+insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") values (?, ?, ?, ?, ?, ?) on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ?;
+-- catalog.anyAlert
+select "told_at" from "quota_alert" where "project_id" = ? and "quota" = ? limit ?;
 -- catalog.anyRepository
 select "id" from "repository" where "project_id" = ? limit ?;
 -- catalog.artifactFacts
@@ -280,8 +284,15 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
 select "size", "unneeded_since" as "unneededSince" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
+-- catalog.blobsCounted
+select "counted"."digest", "counted"."size", "counted"."links", (select count(*) from repository_blob join repository on repository.id = repository_blob.repository_id
+  where repository_blob.digest = counted.digest and repository.project_id = counted.project_id) as "found" from "project_blob" as "counted" where "counted"."project_id" = ? and "counted"."digest" > ? order by "counted"."digest" limit ?;
+-- catalog.blobsLinked
+select "repository_blob"."digest", "project_blob"."links" from "repository_blob" left join "project_blob" on "project_blob"."digest" = "repository_blob"."digest" and "project_blob"."project_id" = ? where "repository_blob"."repository_id" = ? and "repository_blob"."digest" > ? order by "repository_blob"."digest" limit ?;
 -- catalog.claimStored
 insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "state" = ?, "review_at" = case when ("stored_blob"."state" = ? and ("stored_blob"."review_at" is null or "stored_blob"."review_at" > "excluded"."review_at")) then "stored_blob"."review_at" else "excluded"."review_at" end where ("stored_blob"."state" != ? or "stored_blob"."review_at" <= ?);
+-- catalog.clearAlert
+delete from "quota_alert" where "project_id" = ? and "quota" = ?;
 -- catalog.clearUploadLeases
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not null;
 -- catalog.clearUploadLeasesOf
@@ -295,6 +306,8 @@ select count(*) as "count" from (select "manifest"."id" from "manifest" where "m
 select count(*) as "count" from "damaged_blob";
 -- catalog.countRepositories
 select count(*) as "count" from "repository" where "project_id" = ? and "deleted_at" is null;
+-- catalog.countTags
+select count(*) as "tags" from "tag" where "repository_id" = ?;
 -- catalog.countUploads
 select count(*) as "open" from "upload_session";
 -- catalog.damageOf
@@ -333,6 +346,8 @@ delete from "project_blob" where "project_id" = ? and "digest" = ?;
 delete from "manifest_reference" where "manifest_id" = ?;
 -- catalog.dropAlerts
 delete from "quota_alert" where "project_id" = ?;
+-- catalog.dropProjectBlob
+delete from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.dropProjectBlobLink
 update "project_blob" set "links" = "links" - ? where "project_id" = (select "repository"."project_id" from "repository" where "repository"."id" = ?) and "digest" = ? returning "project_id" as "projectId", "links", "size";
 -- catalog.dropQuota
@@ -345,10 +360,14 @@ delete from "project_usage" where "project_id" = ?;
 select "id" from "upload_session" where "updated_at" < ? and "lease_until" < ? order by "updated_at" limit ?;
 -- catalog.extendHold
 update "collection_hold" set "held_until" = ? where "id" = ? and "held_until" > ?;
+-- catalog.findAlert
+select "told_at" from "quota_alert" where "project_id" = ? and "quota" = ? and "level" = ?;
 -- catalog.findEndedUpload
 select "id" from "ended_upload" where "id" = ?;
 -- catalog.findUpload
 select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until" as "leaseUntil" from "upload_session" where "id" = ?;
+-- catalog.heldInReservation
+select "kept", "bytes", "repositories", "tags", "expires_at" as "until" from "quota_reservation" where "id" = ?;
 -- catalog.hideRepository
 update "repository" set "name" = ?, "deleted_at" = ? where "id" = ?;
 -- catalog.holdersOf
@@ -401,14 +420,24 @@ select "id" from "repository" where "id" = ? and "deleted_at" is not null;
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "manifest_reference" as "part" where "part"."manifest_id" = ?) and "unneeded_since" is not null;
 -- catalog.keepStored
 insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "review_at" = ? where "stored_blob"."state" = ?;
+-- catalog.lapseReservations
+update "quota_reservation" set "expires_at" = ?;
+-- catalog.lapseReservationsOf
+update "quota_reservation" set "expires_at" = ? where "holder" = ?;
 -- catalog.lastRepositoryChange
 select "updated_at" as "at" from "repository_change" where "repository_id" = ?;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
+-- catalog.limitedProjects
+select "project_quota"."project_id" as "projectId", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project_quota" where "project_quota"."project_id" > ? order by "project_quota"."project_id" limit ?;
 -- catalog.limits
 select "bytes", "repositories", "tags" from "project_quota" where "project_id" = ?;
+-- catalog.limitsByName
+select "project"."id" as "projectId", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project_quota" inner join "project" on "project"."id" = "project_quota"."project_id" where "project"."name" = ?;
 -- catalog.linksOf
 select "digest" from "repository_blob" where "repository_id" = ? order by "digest" limit ?;
+-- catalog.linksOfBlob
+select count(*) as "links", max("repository_blob"."size") as "size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository"."project_id" = ?;
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
@@ -421,6 +450,8 @@ select "id", "digest", "media_type" as "mediaType", "size" from "manifest" where
 select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."size" from "tag" inner join "manifest" on "manifest"."repository_id" = "tag"."repository_id" and "manifest"."digest" = "tag"."digest" where "tag"."repository_id" = ? and "tag"."name" = ?;
 -- catalog.manifestContent
 select "bytes" from "manifest_content" where "manifest_id" = ?;
+-- catalog.manifestSizes
+select "id", "size" from "manifest" where "repository_id" = ? and "id" > ? order by "id" limit ?;
 -- catalog.oldestManifests
 select "id", "size" from "manifest" where "repository_id" = ? order by "id" limit ?;
 -- catalog.postponeCheck
@@ -431,8 +462,12 @@ select "id", "name", "public", "description", "environment", "pull_networks" as 
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "name" = ?;
 -- catalog.projectHasBlob
 select "size" from "project_blob" where "project_id" = ? and "digest" = ?;
+-- catalog.projectsToCheck
+select "id", "name" from "project" where "id" > ? order by "id" limit ?;
 -- catalog.pruneEndedUploads
 delete from "ended_upload" where "id" in (select "old"."id" from "ended_upload" as "old" where "old"."id" < ? order by "old"."id" limit ?);
+-- catalog.pruneReservations
+delete from "quota_reservation" where "id" in (select "old"."id" from "quota_reservation" as "old" where "old"."expires_at" <= ? and ("old"."kept" = ? or not exists (select "upload_session"."id" from "upload_session" where "upload_session"."id" = "old"."id")) limit ?);
 -- catalog.purgeContent
 delete from "manifest_content" where "manifest_id" = ?;
 -- catalog.purgeManifest
@@ -447,6 +482,12 @@ delete from "repository_change" where "repository_id" = ?;
 delete from "tag_history" where "id" in (select "old"."id" from "tag_history" as "old" where "old"."repository_id" = ? order by "old"."name", "old"."id" limit ?);
 -- catalog.purgeTags
 delete from "tag" where "repository_id" = ? and "name" in (select "old"."name" from "tag" as "old" where "old"."repository_id" = ? order by "old"."name" limit ?);
+-- catalog.quotaProjectName
+select "name" from "project" where "id" = ?;
+-- catalog.quotas
+select "project"."id" as "projectId", "project"."name", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project" left join "project_quota" on "project_quota"."project_id" = "project"."id" where "project"."name" >= ? and ("project"."name" > ? or "project"."name" > ?) and (? = ? or "project_quota"."project_id" is not null) order by "project"."name" asc limit ?;
+-- catalog.quotasDown
+select "project"."id" as "projectId", "project"."name", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project" left join "project_quota" on "project_quota"."project_id" = "project"."id" where "project"."name" <= ? and ("project"."name" < ? or "project"."name" < ?) and (? = ? or "project_quota"."project_id" is not null) order by "project"."name" desc limit ?;
 -- catalog.referencesTo
 select "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? limit ?;
 -- catalog.releaseLinks
@@ -455,6 +496,10 @@ update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and 
 update "upload_session" set "lease" = ?, "lease_until" = ?, "bytes" = ?, "digest" = ?, "updated_at" = ? where "id" = ? and "lease" = ?;
 -- catalog.removeExpiredUpload
 delete from "upload_session" where "id" = ? and "updated_at" < ? and "lease_until" < ?;
+-- catalog.removeLimits
+delete from "project_quota" where "project_id" = ?;
+-- catalog.removeReservation
+delete from "quota_reservation" where "id" = ? returning "kept", "bytes", "repositories", "tags", "expires_at" as "until";
 -- catalog.removeTag
 delete from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.removeUpload
@@ -463,6 +508,8 @@ delete from "upload_session" where "id" = ?;
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and "unneeded_since" is not null;
 -- catalog.renewImmutabilityVersion
 insert into "immutability_state" ("id", "version") values (?, ?) on conflict ("id") do update set "version" = "excluded"."version";
+-- catalog.renewReservations
+update "quota_reservation" set "expires_at" = ? where "holder" = ? and "expires_at" > ?;
 -- catalog.replaceManifestContent
 insert into "manifest_content" ("manifest_id", "bytes") values (?, ?) on conflict ("manifest_id") do update set "bytes" = "excluded"."bytes";
 -- catalog.repositoriesByAge
@@ -479,6 +526,8 @@ select "repository"."id", "repository"."name", "repository"."description", "repo
 select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository_change" inner join "repository" on "repository"."id" = "repository_change"."repository_id" where "repository_change"."project_id" = ? and "repository"."deleted_at" is null and "repository_change"."updated_at" <= ? and ("repository_change"."updated_at" < ? or "repository_change"."repository_id" < ?) order by "repository_change"."updated_at" desc, "repository_change"."repository_id" desc limit ?;
 -- catalog.repositoriesOf
 select "repository"."id", "repository"."name", "repository_blob"."size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" > ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest") order by "repository_blob"."repository_id" limit ?;
+-- catalog.repositoriesToCheck
+select "id", "deleted_at" as "deletedAt" from "repository" where "project_id" = ? and "id" > ? order by "id" limit ?;
 -- catalog.repositoryByName
 select "id", "name", "project_id" as "projectId" from "repository" where "name" = ?;
 -- catalog.repositoryFacts
@@ -487,6 +536,14 @@ select "repository"."id", "repository"."name", "repository"."description", "repo
 select "name" from "repository" where "id" = ?;
 -- catalog.reviewWithoutLinks
 update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
+-- catalog.setLimits
+insert into "project_quota" ("project_id", "bytes", "repositories", "tags", "version") values (?, ?, ?, ?, ?) on conflict ("project_id") do update set "bytes" = "excluded"."bytes", "repositories" = "excluded"."repositories", "tags" = "excluded"."tags", "version" = "project_quota"."version" + ?;
+-- catalog.setProjectBlob
+insert into "project_blob" ("project_id", "digest", "size", "links") values (?, ?, ?, ?) on conflict ("project_id", "digest") do update set "size" = "excluded"."size", "links" = "excluded"."links";
+-- catalog.setReservation
+insert into "quota_reservation" ("id", "project_id", "kept", "bytes", "repositories", "tags", "holder", "expires_at") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do update set "kept" = "excluded"."kept", "bytes" = "excluded"."bytes", "repositories" = "excluded"."repositories", "tags" = "excluded"."tags", "holder" = "excluded"."holder", "expires_at" = "excluded"."expires_at";
+-- catalog.settleReservation
+update "quota_reservation" set "kept" = ?, "bytes" = ?, "repositories" = ?, "tags" = ?, "expires_at" = ? where "id" = ?;
 -- catalog.storedBlob
 select "state", "review_at" as "reviewAt", "size" from "stored_blob" where "digest" = ?;
 -- catalog.subjectByPrefix
@@ -527,6 +584,8 @@ select "name" from "tag" where "repository_id" = ? and "digest" = ?;
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" > ? order by "tag"."name" asc limit ?;
 -- catalog.tagsOfDigestByNameDown
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
+-- catalog.tellAlert
+insert into "quota_alert" ("project_id", "quota", "level", "told_at") values (?, ?, ?, ?) on conflict ("project_id", "quota", "level") do nothing;
 -- catalog.updateImmutabilityRule
 update "immutability_rule" set "name" = ?, "description" = ?, "selector" = ?, "enabled" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.updateProject
@@ -539,6 +598,8 @@ update "repository" set "description" = ?, "version" = "version" + ? where "id" 
 update "project" set "public" = ?, "version" = "version" + ? where "name" = ?;
 -- catalog.upsertTag
 insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by") values (?, ?, ?, ?, ?) on conflict ("repository_id", "name") do update set "digest" = "excluded"."digest", "updated_at" = "excluded"."updated_at", "updated_by" = "excluded"."updated_by";
+-- catalog.usageChanges
+select cast(coalesce(sum(changes), 0) as bigint) as "changes" from "project_usage" where "project_id" = ?;
 -- content.anyDataKey
 select "id", "provider", "version", "wrapped" from "data_key" order by "id" limit ?;
 -- content.claimEncryptedUpload
