@@ -1,4 +1,5 @@
 import type { Compilable, Kysely } from 'kysely';
+import type { Clock } from '../clock.ts';
 import type { Query } from './query.ts';
 
 /** SQLite answers at once, PostgreSQL later; callers await either. */
@@ -15,6 +16,11 @@ export interface Session {
   first<P, R>(query: Query<P, R>, params: P): MaybePromise<R | undefined>;
   /** Runs a change and gives the number of rows it touched. */
   run<P>(query: Query<P, unknown>, params: P): MaybePromise<number>;
+  /**
+   * In a transaction: runs statements as its last, one transaction after the other whatever their scopes, for what has one
+   * order in all the database, such as the audit chain. Where there is a single writer anyway, at once.
+   */
+  inOrder(work: () => Promise<void>): MaybePromise<void>;
 }
 
 export interface WriteOptions {
@@ -50,6 +56,8 @@ export interface Database extends Session {
   write<T>(work: (tx: Session) => Promise<T>, options?: WriteOptions): Promise<T>;
   /** Applies the migrations not yet applied, in order, each in a transaction. */
   migrate(migrations: readonly Migration[]): Promise<void>;
+  /** The time that all instances agree on: the database's where it is a server of its own. */
+  readonly clock: Clock;
   /** Throws unless a write is possible now; it makes one. */
   ping(): Promise<void>;
   close(): Promise<void>;

@@ -48,7 +48,7 @@ export const sqliteCompiler = new Kysely<never>({
   },
 });
 
-/** A statement as SQLite takes it. */
+/** A statement as a database takes it. */
 export interface Compiled {
   readonly sql: string;
   /** In order of the statement's parameters: the name to look up, or a value fixed when it was built. */
@@ -56,24 +56,40 @@ export interface Compiled {
   /** All tables that it names. */
   readonly tables: ReadonlySet<string>;
   readonly changes: boolean;
+  /** Kysely's tree of the statement. */
+  readonly root: object;
 }
 
-const COMPILED = new WeakMap<Query<never, unknown>, Compiled>();
+/** What compiles each query once for one dialect. */
+export function compilerFor(dialect: Kysely<never>): (query: Query<never, unknown>) => Compiled {
+  const known = new WeakMap<Query<never, unknown>, Compiled>();
+  return (query) => {
+    let compiled = known.get(query);
+    if (compiled === undefined) {
+      const { sql: text, parameters, query: root } = query.build(dialect).compile();
+      const tables = new Set<string>();
+      collectTables(root, tables);
+      compiled = { sql: text, parameters: parameters as (Placeholder | Value)[], tables, changes: root.kind !== 'SelectQueryNode', root };
+      known.set(query, compiled);
+    }
+    return compiled;
+  };
+}
 
-export function compile(query: Query<never, unknown>): Compiled {
-  let compiled = COMPILED.get(query);
-  if (compiled === undefined) {
-    const { sql: text, parameters, query: root } = query.build(sqliteCompiler).compile();
-    const tables = new Set<string>();
-    collectTables(root, tables);
-    compiled = { sql: text, parameters: parameters as (Placeholder | Value)[], tables, changes: root.kind !== 'SelectQueryNode' };
-    COMPILED.set(query, compiled);
-  }
-  return compiled;
+export const compile = compilerFor(sqliteCompiler);
+
+/** Values of a statement's parameters, in its order. */
+export function bind(parameters: readonly (Placeholder | Value)[], params: unknown): Value[] {
+  return parameters.map((parameter) => {
+    if (!(parameter instanceof Placeholder)) return parameter;
+    const value = (params as Record<string, Value | undefined>)[parameter.name];
+    if (value === undefined) throw new TypeError(`parameter ${parameter.name} is missing`);
+    return value;
+  });
 }
 
 /** Walks Kysely's tree of a statement; a table is a node of its own wherever it stands. */
-function collectTables(node: unknown, tables: Set<string>): void {
+export function collectTables(node: unknown, tables: Set<string>): void {
   if (typeof node !== 'object' || node === null) return;
   const { kind, table } = node as { kind?: string; table?: { identifier?: { name: string } } };
   if (kind === 'TableNode' && table?.identifier) tables.add(table.identifier.name);

@@ -1,13 +1,14 @@
 import { closeSync, fdatasync, fdatasyncSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Compilable } from 'kysely';
+import { systemClock } from '../clock.ts';
 import { AppError, SQLITE_BUSY, sqliteCode } from '../errors.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Database, MaybePromise, Migration, Session, WriteOptions } from './database.ts';
-import { compile, Placeholder, type Query, sqliteCompiler } from './query.ts';
+import { bind, compile, type Placeholder, type Query, sqliteCompiler, type Value } from './query.ts';
 import { RowCache } from './row-cache.ts';
 
 const BUSY_LIMIT_MS = 10_000;
@@ -17,7 +18,7 @@ const PING = 'UPDATE migration SET applied_at = applied_at WHERE rowid = (SELECT
 
 interface Prepared {
   readonly statement: StatementSync;
-  readonly parameters: readonly (Placeholder | SQLInputValue)[];
+  readonly parameters: readonly (Placeholder | Value)[];
   /** Tables that it changes. */
   readonly changed: ReadonlySet<string>;
 }
@@ -54,6 +55,10 @@ class Connection implements Session {
     return Number(statement.run(...bind(parameters, params)).changes);
   }
 
+  inOrder(work: () => Promise<void>): Promise<void> {
+    return work();
+  }
+
   #prepare<P, R>(query: Query<P, R>): Prepared {
     const key = query as unknown as Query<never, unknown>;
     let prepared = this.#prepared.get(key);
@@ -65,15 +70,6 @@ class Connection implements Session {
     for (const table of prepared.changed) this.changed.add(table);
     return prepared;
   }
-}
-
-function bind(parameters: readonly (Placeholder | SQLInputValue)[], params: unknown): SQLInputValue[] {
-  return parameters.map((parameter) => {
-    if (!(parameter instanceof Placeholder)) return parameter;
-    const value = (params as Record<string, SQLInputValue | undefined>)[parameter.name];
-    if (value === undefined) throw new TypeError(`parameter ${parameter.name} is missing`);
-    return value;
-  });
 }
 
 interface Job {
@@ -97,6 +93,7 @@ export function openSqlite(path: string, options: SqliteOptions): Database {
 }
 
 class SqliteDatabase implements Database {
+  readonly clock = systemClock;
   readonly #reader: Connection;
   readonly #writer: Connection;
   readonly #sync: WalSync;
@@ -130,6 +127,10 @@ class SqliteDatabase implements Database {
 
   run<P>(query: Query<P, unknown>, params: P): MaybePromise<number> {
     return this.write(async (tx) => tx.run(query, params));
+  }
+
+  inOrder(): never {
+    throw new TypeError('an order is kept in a transaction only');
   }
 
   write<T>(work: (tx: Session) => Promise<T>, { durable = true }: WriteOptions = {}): Promise<T> {
