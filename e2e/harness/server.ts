@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { atEnd } from './at-end.ts';
+import { databaseOfRun } from './postgres.ts';
 
 const ENTREPOT = fileURLToPath(new URL('../../packages/cli/bin/entrepot.js', import.meta.url));
 
@@ -27,6 +28,8 @@ export interface ServerOptions {
   readonly dataDir?: string;
   readonly options?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** Address of a PostgreSQL database; without it the database is SQLite in the data directory. */
+  readonly databaseUrl?: string;
   /** Program and arguments in front of `node`, for example strace. */
   readonly wrapper?: readonly string[];
 }
@@ -48,12 +51,15 @@ export async function startServer({
   dataDir = temporaryFolder(),
   options = {},
   env = {},
+  databaseUrl,
   wrapper = [],
 }: ServerOptions = {}): Promise<TestServer> {
+  const database = databaseUrl ?? (await databaseOfRun(dataDir));
+  const variables = database === undefined ? {} : { ENTREPOT_DATABASE_URL: database };
   const flags = Object.entries({ listen: '127.0.0.1:0', data: dataDir, ...options }).flatMap(([key, value]) => [`--${key}`, value]);
   const [program = process.execPath, ...words] = [...wrapper, process.execPath, ENTREPOT, 'serve', ...flags];
   const child = spawn(program, words, {
-    env: { ...environment(), ENTREPOT_ADMIN_PASSWORD: ADMIN.password, ...env },
+    env: { ...environment(), ...variables, ENTREPOT_ADMIN_PASSWORD: ADMIN.password, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let printed = '';
@@ -87,7 +93,7 @@ export async function startServer({
     command: (...words) =>
       new Promise((resolve, reject) => {
         const args = [ENTREPOT, ...words, '--data', dataDir];
-        const run = spawn(process.execPath, args, { env: environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+        const run = spawn(process.execPath, args, { env: { ...environment(), ...variables }, stdio: ['ignore', 'pipe', 'pipe'] });
         let text = '';
         run.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
         run.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));

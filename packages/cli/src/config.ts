@@ -1,18 +1,14 @@
-import { withoutPassword } from '@entrepot/server/config';
+import { shownConfig } from '@entrepot/server/config';
 import type { Command } from 'commander';
 import { configOf, withConfig } from './options.ts';
 
 export function registerConfig(program: Command): void {
   const config = program.command('config').description('look at the configuration');
   withConfig(config.command('print'))
-    .description('print the configuration in force, as YAML; passwords are left out')
+    .description('print the configuration in force, as YAML; secrets are left out')
     .action(async (options: Record<string, string>) => {
       const { stringify } = await import('yaml');
-      const shown = Object.entries(configOf(options)).map(([key, value]) => [
-        key,
-        typeof value === 'string' ? withoutPassword(value) : value,
-      ]);
-      process.stdout.write(stringify(Object.fromEntries(shown)));
+      process.stdout.write(stringify(shownConfig(configOf(options))));
     });
   withConfig(config.command('check'))
     .description('say all that is wrong with the configuration, or nothing')

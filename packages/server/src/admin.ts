@@ -14,7 +14,7 @@ import {
 import { openDatabase } from './app.ts';
 import { createProject, setProjectVisibility } from './catalog/index.ts';
 import { commandLine } from './command-line.ts';
-import { type AuditEntry, audit, type Config, dataPaths, type Session, systemClock } from './platform/index.ts';
+import { type AuditEntry, audit, type Config, dataPaths, isOnPostgres, type Session, systemClock } from './platform/index.ts';
 
 export { adopt, findings } from './adoption.ts';
 export type { AdoptionProgress, AdoptionReport } from './lifecycle/index.ts';
@@ -89,7 +89,7 @@ function project(action: string, name: string, after: unknown): Told {
 async function change<T>(config: Config, told: Told, work: (tx: Session) => Promise<T>): Promise<T> {
   const { root, database: path } = dataPaths(config);
   // A directory named by mistake must not become a registry, least of all one with users and no admin.
-  if (!existsSync(path)) throw new Error(`there is no registry in ${root}; entrepot serve makes one`);
+  if (!isOnPostgres(config) && !existsSync(path)) throw new Error(`there is no registry in ${root}; entrepot serve makes one`);
   const database = await openDatabase(config, { checkpoint: false });
   try {
     return await database.write(async (tx) => {

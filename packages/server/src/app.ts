@@ -1,4 +1,4 @@
-import { createSecretKey } from 'node:crypto';
+import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -55,11 +55,15 @@ import {
   createRequestOrigin,
   createSeal,
   type Database,
+  databaseAddress,
   dataPaths,
   describeRequest,
   ERRORS,
+  folderMark,
   freeJobs,
   idempotencyMigrations,
+  installationMigrations,
+  isOnPostgres,
   jobCounts,
   jobMigrations,
   type Listener,
@@ -67,13 +71,15 @@ import {
   logRequest,
   type Metrics,
   type OutboxConsumer,
+  openPostgres,
   openSecrets,
   openSqlite,
   outboxBacklog,
   outboxDelivery,
   outboxMigrations,
   requestIdOf,
-  systemClock,
+  requireShared,
+  type Shared,
   toAppError,
 } from './platform/index.ts';
 import { createRegistry } from './registry/index.ts';
@@ -125,28 +131,37 @@ export const migrations = [
   ...webhookMigrations,
   ...lifecycleMigrations,
   ...idempotencyMigrations,
+  ...installationMigrations,
 ];
 
-/** Opens the database of a data directory and brings it up to date. */
+/** Opens the database, of the data directory or on a server, and brings it up to date. */
 export async function openDatabase(
   config: Config,
   options: { checkpoint: boolean; onWrite?: (seconds: number) => void },
 ): Promise<Database> {
   const paths = dataPaths(config);
   mkdirSync(paths.root, { recursive: true, mode: 0o700 });
-  const database = openSqlite(paths.database, options);
-  await database.migrate(migrations);
-  return database;
+  const { databaseConnections: connections } = config;
+  const database = isOnPostgres(config)
+    ? await openPostgres(databaseAddress(config), { connections, ...options })
+    : openSqlite(paths.database, options);
+  try {
+    await database.migrate(migrations);
+    return database;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
 }
 
 /** Builds every room, hands each what it needs, and listens. The only place that knows all rooms. */
 export async function startApp(config: Config, { shared, leader, holder, collectAll }: Role, adapt?: AdaptRoutes): Promise<Instance> {
   const log = createLog(config.logLevel);
-  const clock = systemClock;
-  const now = () => clock.now();
   const metrics = createMetrics();
   const paths = dataPaths(config);
   const database = await openDatabase(config, { checkpoint: leader, onWrite: metrics.database('write') });
+  const { clock } = database;
+  const now = () => clock.now();
   const secrets = openSecrets(paths.keys);
   const outbound = createOutbound(config);
   const blobs = await openStore(config, { database, outbound, clock, log });
@@ -194,6 +209,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   });
   const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now, notes });
   const auditKeys = openAuditKeys(paths.keys);
+  if (isOnPostgres(config)) await requireShared(database, sharedOf(config, secrets.fingerprint, auditKeys.publicKey));
   const sinkSeal = createSeal(secrets.derive('audit-sinks'));
   const webhookSeal = createSeal(secrets.derive('webhooks'));
   const registryUrl = config.publicUrl === '' ? `http://${config.listen}` : config.publicUrl;
@@ -335,8 +351,24 @@ export async function freeLeases(database: Database, holder?: string): Promise<v
   await database.write(async (tx) => {
     await clearUploadLeases(tx, holder);
     await lapseReservations(tx, holder);
-    await freeJobs(tx, holder, systemClock.now());
+    await freeJobs(tx, holder, database.clock.now());
   });
+}
+
+/** What all instances on one database must have in common. */
+function sharedOf(config: Config, fingerprint: string, auditKey: KeyObject): Shared[] {
+  const { keys, blobs } = dataPaths(config);
+  const audit = createHash('sha256')
+    .update(auditKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex')
+    .slice(0, 16);
+  const otherKeys = `the keys in ${keys} are not those of this database: give all instances the same folder keysDir`;
+  const otherFiles = `the blobs of this database are not in ${blobs}: all instances must see one folder (storageDir), or use storage s3`;
+  return [
+    { name: 'master-key', value: fingerprint, refusal: otherKeys },
+    { name: 'audit-key', value: audit, refusal: otherKeys },
+    ...(config.storage === 'files' ? [{ name: 'files', value: folderMark(blobs), refusal: otherFiles }] : []),
+  ];
 }
 
 function addressOf(listenOn: string): { host: string; port: number } {

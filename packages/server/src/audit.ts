@@ -12,7 +12,7 @@ import {
   type Trail,
   verifyTrail,
 } from './evidence/index.ts';
-import { auditHead, type Config, type Database, dataPaths } from './platform/index.ts';
+import { auditHead, type Config, type Database, dataPaths, isOnPostgres } from './platform/index.ts';
 
 /** Verifies the audit trail of a data directory, beside a running server too, and tells what came of it in one line; throws with the first bad record. */
 export async function verifyAudit(config: Config): Promise<string> {
@@ -65,7 +65,7 @@ async function report(trail: Trail, publicKey: Parameters<typeof verifyTrail>[1]
 
 async function withDatabase<T>(config: Config, work: (database: Database) => Promise<T>): Promise<T> {
   const { root, database: path } = dataPaths(config);
-  if (!existsSync(path)) throw new Error(`there is no registry in ${root}`);
+  if (!isOnPostgres(config) && !existsSync(path)) throw new Error(`there is no registry in ${root}`);
   const database = await openDatabase(config, { checkpoint: false });
   try {
     return await work(database);

@@ -8,7 +8,7 @@ import {
   userCount,
 } from './access/index.ts';
 import { freeLeases, openDatabase, startApp } from './app.ts';
-import { type Config, dataPaths, lockData, newId, systemClock, workerCount } from './platform/index.ts';
+import { type Config, dataPaths, isOnPostgres, lockData, newId, workerCount } from './platform/index.ts';
 import { startWorkers } from './workers.ts';
 
 export { openDatabase } from './app.ts';
@@ -25,10 +25,11 @@ export interface Server {
 
 /**
  * Starts the registry and resolves once it takes requests. With several workers this process only watches over them.
- * `adminPassword` is that of the first admin; random if absent. One server at a time has a data directory.
+ * `adminPassword` is that of the first admin; random if absent. One server at a time has a data directory, unless the database
+ * is one that servers share.
  */
 export async function serve(config: Config, adminPassword: string | undefined): Promise<Server> {
-  const release = lockData(dataPaths(config).lock);
+  const release = isOnPostgres(config) ? () => undefined : lockData(dataPaths(config).lock);
   try {
     const first = await bootstrap(config, adminPassword);
     const count = workerCount(config);
@@ -45,14 +46,16 @@ export async function serve(config: Config, adminPassword: string | undefined): 
 async function bootstrap(config: Config, given: string | undefined): Promise<{ newPassword: string | undefined; firstStart: boolean }> {
   const database = await openDatabase(config, { checkpoint: false });
   try {
-    await freeLeases(database);
+    // Where others may be at work, what a crash left locked lapses instead.
+    if (!isOnPostgres(config)) await freeLeases(database);
     if ((await userCount(database)) > 0) return { newPassword: undefined, firstStart: false };
     if (given !== undefined && !isAcceptablePassword(given)) {
       throw new Error(`ENTREPOT_ADMIN_PASSWORD must have ${PASSWORD_MIN_LENGTH} to ${PASSWORD_MAX_LENGTH} characters`);
     }
     const password = given ?? randomPassword();
     const hash = await hashPassword(password);
-    await database.write((tx) => createUser(tx, { name: ADMIN, hash, admin: true, now: systemClock.now() }));
+    const made = await database.write((tx) => createUser(tx, { name: ADMIN, hash, admin: true, now: database.clock.now() }));
+    if (!made) return { newPassword: undefined, firstStart: false }; // another instance was first
     return { newPassword: given === undefined ? password : undefined, firstStart: true };
   } finally {
     await database.close();

@@ -7,8 +7,8 @@ import './lifecycle/routes.ts';
 import './release/routes.ts';
 import './api/index.ts';
 import { migrations } from './app.ts';
+import { openPostgres } from './platform/database/open-postgres.ts';
 import { compilePostgres } from './platform/database/postgres-compiler.ts';
-import { openPostgres } from './platform/database/postgres.ts';
 import { newDatabase, sharedCluster } from './platform/database/testing-postgres.ts';
 import { QUERIES } from './platform/index.ts';
 

@@ -154,10 +154,13 @@ export async function auditHead(session: Session): Promise<{ seq: number; hash: 
 
 /**
  * Writes an audit record in the transaction of what it tells of: the record exists if and only if the change does. Records
- * are numbered and chained in the order of their transactions; SQLite's one writer gives that, a database with several must
- * lock the head.
+ * are numbered and chained in the order of their transactions.
  */
 export async function audit(tx: Session, entry: AuditEntry, clock: Clock): Promise<void> {
+  await tx.inOrder(() => record(tx, entry, clock));
+}
+
+async function record(tx: Session, entry: AuditEntry, clock: Clock): Promise<void> {
   const last = (await auditHead(tx)) ?? { seq: 0, hash: AUDIT_GENESIS };
   const seq = last.seq + 1;
   const at = clock.now();

@@ -7,6 +7,8 @@ import { parseRanges } from './address-ranges.ts';
 import { parseDestinations } from './destinations.ts';
 
 interface TextOption {
+  /** Never shown. */
+  readonly secret?: boolean;
   readonly pattern?: string;
   readonly minLength?: number;
   readonly default: string;
@@ -109,6 +111,24 @@ export const ConfigSchema = Type.Object({
     172_800,
     'how long a blob that nothing needs stays, after its push, its last use or the deletion of the last image that had it; less than an hour is for tests',
   ),
+  databaseUrl: Type.String({
+    pattern: '^(postgres(ql)?://\\S+)?$',
+    default: '',
+    secret: true,
+    description:
+      'address of a PostgreSQL database, such as postgresql://USER:PASSWORD@HOST/DATABASE; empty keeps SQLite in the data directory',
+  }),
+  databaseUrlFile: Type.String({ default: '', description: 'file with that address and nothing else, instead of databaseUrl' }),
+  databaseConnections: Type.Integer({
+    minimum: 2,
+    maximum: 500,
+    default: 10,
+    description: 'connections to PostgreSQL that each process opens at most, besides one that listens',
+  }),
+  keysDir: Type.String({
+    default: '',
+    description: 'folder of the keys, which all instances on one database share; empty for keys in the data directory',
+  }),
   storage: Type.String({
     pattern: '^(files|s3)$',
     default: 'files',
@@ -326,6 +346,8 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
     problems.push('encryptionVaultKey is empty; encryption vault needs one');
   if (values.get('encryption') === 'aws' && values.get('encryptionAwsKey') === '')
     problems.push('encryptionAwsKey is empty; encryption aws needs one');
+  if (values.get('databaseUrl') !== '' && values.get('databaseUrlFile') !== '')
+    problems.push('databaseUrl and databaseUrlFile are both given; one of them is enough');
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.fromEntries(values) as Config;
 }
@@ -333,6 +355,32 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
 /** Text as it may be shown: of an address with a password in it the rest (invariant 11). */
 export function withoutPassword(text: string): string {
   return text.replace(/(\/\/[^/:@]*):.*@/, '$1:***@');
+}
+
+/** Options as they may be shown: without any secret. */
+export function shownConfig(config: Config): Record<string, unknown> {
+  const shown = ([key, value]: [string, unknown]) => [
+    key,
+    isSecret(key) && value !== '' ? '***' : typeof value === 'string' ? withoutPassword(value) : value,
+  ];
+  return Object.fromEntries(Object.entries(config).map(shown));
+}
+
+function isSecret(key: string): boolean {
+  return (ConfigSchema.properties as Record<string, { readonly secret?: boolean } | undefined>)[key]?.secret === true;
+}
+
+/** Whether the database is a PostgreSQL server, which several instances may share. */
+export function isOnPostgres(config: Config): boolean {
+  return config.databaseUrl !== '' || config.databaseUrlFile !== '';
+}
+
+/** Address of the PostgreSQL database. Throws where the file that should hold it does not. */
+export function databaseAddress({ databaseUrl, databaseUrlFile }: Config): string {
+  if (databaseUrlFile === '') return databaseUrl;
+  const address = readFileSync(databaseUrlFile, 'utf8').trim();
+  if (!/^postgres(ql)?:\/\/\S+$/.test(address)) throw new Error(`${databaseUrlFile} holds no address of a PostgreSQL database`);
+  return address;
 }
 
 /** How many processes to run. */
@@ -347,7 +395,7 @@ export function dataPaths(config: Config): Readonly<Record<'root' | 'database' |
     root,
     database: resolve(root, 'entrepot.db'),
     blobs: resolve(config.storageDir === '' ? resolve(root, 'storage') : config.storageDir, 'docker/registry/v2'),
-    keys: resolve(root, 'keys'),
+    keys: config.keysDir === '' ? resolve(root, 'keys') : resolve(config.keysDir),
     lock: resolve(root, 'server.lock'),
     checkpoints: resolve(root, 'audit', 'checkpoints.ndjson'),
   };
@@ -391,7 +439,7 @@ function valueProblem(key: string, value: unknown): string | undefined {
     | { type: string; pattern?: string; minimum?: number; maximum?: number; minLength?: number; description: string }
     | undefined;
   if (schema === undefined || !Object.hasOwn(ConfigSchema.properties, key)) return `${key} is not an option${suggestion(key, KEYS)}`;
-  const shown = withoutPassword(JSON.stringify(value));
+  const shown = isSecret(key) ? 'not shown' : withoutPassword(JSON.stringify(value));
   switch (schema.type) {
     case 'boolean':
       return typeof value === 'boolean' ? undefined : `${key} is ${shown}; allowed: true or false`;

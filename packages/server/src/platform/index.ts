@@ -17,7 +17,17 @@ export {
 } from './audit.ts';
 export { brokenOff, chunksOf, contentLength, hasBody, readBody, skipBody, wantBody } from './body.ts';
 export { type Clock, newId, newSortableId, sortableIdBound, systemClock, timeOfId } from './clock.ts';
-export { type Config, ConfigError, ConfigSchema, dataPaths, loadConfig, variableOf, workerCount } from './config.ts';
+export {
+  type Config,
+  ConfigError,
+  ConfigSchema,
+  databaseAddress,
+  dataPaths,
+  isOnPostgres,
+  loadConfig,
+  variableOf,
+  workerCount,
+} from './config.ts';
 export type { ConnectTarget } from './connection.ts';
 export { lockData } from './data-lock.ts';
 export {
@@ -31,6 +41,7 @@ export {
   type MaybePromise,
   type Migration,
   type Order,
+  openPostgres,
   openSqlite,
   QUERIES,
   type Query,
@@ -44,6 +55,7 @@ export {
 export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
 export { compileGlob, type Glob, likesOf } from './globs.ts';
 export { findReplay, idempotencyMigrations, type Replay, type RequestKey, requestKey, saveReplay } from './idempotency.ts';
+export { folderMark, installationMigrations, requireShared, type Shared } from './installation.ts';
 export {
   cancelJob,
   createJobRunner,

@@ -99,11 +99,11 @@ export interface OutboxEvent extends NewEvent {
 
 /**
  * Announces something in the transaction of the change itself: the event exists if and only if the change does.
- * Consumers rely on events becoming visible in the order of their ids. SQLite's one writer gives that; a database with
- * several writers must take a lock here.
+ * Events become visible in the order of their ids; consumers rely on that.
  */
 export async function append(tx: Session, { topic, repository, payload }: NewEvent, now: number): Promise<void> {
-  await tx.run(insertEvent, { topic, repository, payload: JSON.stringify(payload), now });
+  const event = { topic, repository, payload: JSON.stringify(payload), now };
+  await tx.inOrder(async () => void (await tx.run(insertEvent, event)));
 }
 
 export interface OutboxConsumer {

@@ -8,6 +8,8 @@ const MASTER_BYTES = 32;
 export interface Secrets {
   /** A key of 32 bytes for one purpose. */
   derive(purpose: string): Uint8Array;
+  /** Tells this master key from others and says nothing about it. */
+  readonly fingerprint: string;
 }
 
 /** Opens the master key, making it at the first start. Never overwrites; refuses a file that others may read. */
@@ -15,7 +17,8 @@ export function openSecrets(folder: string): Secrets {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, 'master.key');
   const master = readMaster(path) ?? createMaster(path);
-  return { derive: (purpose) => new Uint8Array(hkdfSync('sha256', master, '', `entrepot:${purpose}`, MASTER_BYTES)) };
+  const derive = (purpose: string) => new Uint8Array(hkdfSync('sha256', master, '', `entrepot:${purpose}`, MASTER_BYTES));
+  return { derive, fingerprint: Buffer.from(derive('fingerprint')).toString('hex', 0, 8) };
 }
 
 function readMaster(path: string): Buffer | undefined {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Client } from 'pg';
 import type { Compilable } from 'kysely';
+import type { Client } from 'pg';
 import type { Migration } from './database.ts';
 import { postgresCompiler } from './postgres-compiler.ts';
 import { postgresCode } from './postgres-errors.ts';
@@ -20,9 +20,7 @@ export async function migratePostgres(client: Client, migrations: readonly Migra
   if ((await missing(client, migrations)).length === 0) return;
   await client.query('SET statement_timeout = 0; SET lock_timeout = 0');
   await client.query(`SELECT pg_advisory_lock(${MIGRATING})`);
-  await client.query(
-    'CREATE TABLE IF NOT EXISTS migration (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)',
-  );
+  await client.query('CREATE TABLE IF NOT EXISTS migration (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)');
   await client.query(`SET lock_timeout = ${LOCK_MS}`);
   for (const migration of await missing(client, migrations)) await apply(client, migration);
 }

@@ -196,7 +196,8 @@ export class Transactions {
         .filter((statement) => statement !== '')
         .join('; '),
     );
-    return (results.at(-1)?.rows[0] as { id: string }).id;
+    const { id = '' } = (results.at(-1)?.rows[0] ?? {}) as { id?: string };
+    return id;
   }
 
   async #end(connection: Connection, transaction: string, begunAt: number): Promise<void> {

@@ -138,7 +138,8 @@ export class Watch {
         if (this.#connection && !signal.aborted) await this.#beat(this.#connection);
       } catch (error) {
         this.#lost(error instanceof Unanswered);
-        for (let wait = 50; !signal.aborted && !(await this.#reconnected()); wait = Math.min(wait * 2, RECONNECT_MOST_MS)) await pause(wait);
+        for (let wait = 50; !signal.aborted && !(await this.#reconnected()); wait = Math.min(wait * 2, RECONNECT_MOST_MS))
+          await pause(wait);
       }
     }
   }

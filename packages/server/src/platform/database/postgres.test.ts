@@ -9,5 +9,8 @@ databaseContract('PostgreSQL', postgresData);
 describe.skipIf(!existsSync(`${DEBIAN_BIN}/postgres`))("Debian's PostgreSQL", () => {
   let cluster: Promise<Cluster> | undefined;
   afterAll(async () => (await cluster)?.remove());
-  databaseContract('PostgreSQL 15', postgresDataIn(() => (cluster ??= startCluster({ bin: DEBIAN_BIN }))));
+  databaseContract(
+    'PostgreSQL 15',
+    postgresDataIn(() => (cluster ??= startCluster({ bin: DEBIAN_BIN }))),
+  );
 });

@@ -17,7 +17,7 @@ const READ_RETRY_MS = 30;
 const START_PAUSE_MS = 500;
 const PING = `UPDATE migration SET applied_at = applied_at WHERE name = (SELECT min(name) FROM migration)`;
 
-interface PostgresOptions {
+export interface PostgresOptions {
   /** Connections at once, besides the one that hears what others change. Default 10. */
   readonly connections?: number;
   /** How long to wait for a database that is not there yet. Default 30 s. */
@@ -30,7 +30,7 @@ interface PostgresOptions {
  * Connects to a PostgreSQL database. Several instances may share it. Throws where there is none, or it refuses; one that
  * starts is waited for.
  */
-export async function openPostgres(url: string, options: PostgresOptions = {}): Promise<Database> {
+export async function connectPostgres(url: string, options: PostgresOptions = {}): Promise<Database> {
   const driver = await import('pg');
   const database = new PostgresDatabase(driver, url, options);
   const deadline = performance.now() + (options.startMs ?? 30_000);

@@ -51,7 +51,12 @@ async function start(): Promise<void> {
   };
   const words = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   printed = '';
-  const child = spawn(join(bin, 'postgres'), ['-D', data, ...words], { ...identity, env, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(join(bin, 'postgres'), ['-D', data, ...words], {
+    ...identity,
+    env,
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   server = child;
   await new Promise<void>((resolve, reject) => {
     child.stderr.on('data', (chunk: Buffer) => {

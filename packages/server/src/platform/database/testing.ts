@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Database, Migration } from './database.ts';
-import { openPostgres } from './postgres.ts';
+import { openPostgres } from './open-postgres.ts';
 import { openSqlite } from './sqlite.ts';
 import { type Cluster, newDatabase, sharedCluster } from './testing-postgres.ts';
 

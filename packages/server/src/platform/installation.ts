@@ -1,0 +1,58 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { newId } from './clock.ts';
+import { type Database, type Migration, queriesOf } from './database/index.ts';
+import { createFileOnce } from './secrets.ts';
+
+interface InstallationTables {
+  /** What all instances on one database have in common. */
+  installation: { name: string; value: string };
+}
+
+export const installationMigrations: readonly Migration[] = [
+  {
+    name: '0001-installation',
+    up: ({ db }) => [
+      db.schema
+        .createTable('installation')
+        .addColumn('name', 'text', (c) => c.primaryKey())
+        .addColumn('value', 'text', (c) => c.notNull()),
+    ],
+  },
+];
+
+const query = queriesOf<InstallationTables>('installation');
+const settle = query<{ name: string; value: string }>()('settle', (db, p) =>
+  db
+    .insertInto('installation')
+    .values({ name: p('name'), value: p('value') })
+    .onConflict((conflict) => conflict.column('name').doNothing()),
+);
+const find = query<{ name: string }>()('find', (db, p) => db.selectFrom('installation').select('value').where('name', '=', p('name')));
+
+/** What an instance has that must be the same in all, by name, with what to say where it is not. */
+export interface Shared {
+  readonly name: string;
+  readonly value: string;
+  readonly refusal: string;
+}
+
+/** Keeps out an instance that has other keys or other blobs than those that were here before; the first one says which. */
+export async function requireShared(database: Database, all: readonly Shared[]): Promise<void> {
+  for (const { name, value, refusal } of all) {
+    const known = (await database.first(find, { name }))?.value;
+    if (known === value) continue;
+    if (known === undefined) await database.write((tx) => Promise.resolve(tx.run(settle, { name, value })));
+    if ((await database.first(find, { name }))?.value !== value) throw new Error(refusal);
+  }
+}
+
+/** The mark of a folder, made where it has none, by which instances find out whether they see the same folder. */
+export function folderMark(folder: string): string {
+  const path = join(folder, '.entrepot');
+  if (!existsSync(path)) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    createFileOnce(path, Buffer.from(newId()));
+  }
+  return readFileSync(path, 'utf8');
+}
