@@ -4,7 +4,19 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { type Config, ConfigError, ConfigSchema, dataPaths, flagOf, loadConfig, variableOf, workerCount } from './config.ts';
+import {
+  type Config,
+  ConfigError,
+  ConfigSchema,
+  databaseAddress,
+  dataPaths,
+  flagOf,
+  isOnPostgres,
+  loadConfig,
+  shownConfig,
+  variableOf,
+  workerCount,
+} from './config.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -61,6 +73,9 @@ describe('configuration', () => {
       workers: ['2', 'auto', '3'],
       trustedProxies: ['10.0.0.1', '10.0.0.0/8, ::1', '10.0.0.3'],
       logLevel: ['debug', 'warn', 'silent'],
+      databaseUrl: ['postgres://a/b', 'postgresql://u:p@h:1/d?sslmode=verify-full', 'postgresql:///d?host=/run'],
+      databaseUrlFile: ['', '', ''],
+      keysDir: ['a', 'b', 'c'],
       storage: ['s3', 'files', 's3'],
       s3Bucket: ['one', 'two.three', 'Four'],
       s3Region: ['eu-west-1', 'a', 'local'],
@@ -179,6 +194,28 @@ describe('mistakes', () => {
     expect(mistakes({ flags: { storage: 's3' } })[0]).toContain('s3Bucket is empty');
     for (const flags of [{ s3AccessKeyId: 'a' }, { s3SecretKeyFile: 'a' }]) expect(mistakes({ flags })[0]).toContain('together');
     expect(load({ flags: { storage: 's3', s3Bucket: 'bucket' } }).s3Endpoint).toBe('');
+  });
+
+  it('of the address of the database do not show it, whatever is wrong with it (attack class F4)', () => {
+    const secret = 'hunter2-of-the-database';
+    const found = mistakes({ env: { ENTREPOT_DATABASE_URL: `mysql://u:${secret}@h/d?password=${secret}` } });
+    expect(found[0]).toContain('databaseUrl');
+    expect(found.join()).not.toContain(secret);
+    for (const databaseUrl of ['mysql://a/b', 'postgres', 'postgres://', 'postgres://a b'])
+      expect(mistakes({ flags: { databaseUrl } })).toHaveLength(1);
+    expect(mistakes({ flags: { databaseUrl: 'postgres://a/b', databaseUrlFile: 'c' } })[0]).toContain('both');
+    const shown = shownConfig(load({ flags: { databaseUrl: `postgres://u:${secret}@h/d?password=${secret}` } }));
+    expect(JSON.stringify(shown)).not.toContain(secret);
+    expect(shown.databaseUrl).toBe('***');
+  });
+
+  it('in the file with the address of the database are found, and do not show what it holds', () => {
+    const config = (text: string) => load({ flags: { databaseUrlFile: fileOf(text) } });
+    expect(databaseAddress(config('postgresql://u:p@h/d\n'))).toBe('postgresql://u:p@h/d');
+    expect(() => databaseAddress(config('u:hunter2@h/d'))).toThrow('holds no address');
+    expect(() => databaseAddress(config('u:hunter2@h/d'))).not.toThrow('hunter2');
+    expect(isOnPostgres(config('x'))).toBe(true);
+    expect(isOnPostgres(load({}))).toBe(false);
   });
 
   it('of an unknown option or variable say which one may be meant', () => {

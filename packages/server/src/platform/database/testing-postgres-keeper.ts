@@ -16,6 +16,7 @@ const identity = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
 const env = { PATH: process.env.PATH, LC_ALL: 'C' };
 let server: ChildProcess | undefined;
 let printed = '';
+process.stdout.on('error', () => undefined); // whoever listened is gone; the input has ended too
 
 /** npm leaves out symbolic links, which a script of the package makes where scripts may run. */
 function makeLinks(): void {
