@@ -722,6 +722,10 @@ delete from "idempotency" where "created_at" < ?;
 select "fingerprint", "answer" from "idempotency" where "key" = ?;
 -- idempotency.insertAnswer
 insert into "idempotency" ("key", "fingerprint", "answer", "created_at") values (?, ?, ?, ?);
+-- installation.find
+select "value" from "installation" where "name" = ?;
+-- installation.settle
+insert into "installation" ("name", "value") values (?, ?) on conflict ("name") do nothing;
 -- jobs.cancelRunning
 update "job" set "cancelled" = ?, "again" = ? where "id" = ? and "state" = ?;
 -- jobs.cancelWaiting

@@ -692,3 +692,9 @@ create table "idempotency" (
   "created_at" bigint not null
 );
 create index "idempotency_age" on "idempotency" ("created_at");
+
+-- 0001-installation
+create table "installation" (
+  "name" text primary key,
+  "value" text not null
+);
