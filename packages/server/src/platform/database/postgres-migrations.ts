@@ -34,7 +34,7 @@ async function missing(client: Client, migrations: readonly Migration[]): Promis
 }
 
 async function apply(client: Client, { name, up }: Migration): Promise<void> {
-  const statements: readonly Compilable[] = up({ db: postgresCompiler, types: { bytes: 'bytea' } });
+  const statements: readonly Compilable[] = up({ db: postgresCompiler, types: { bytes: 'bytea' }, now: Date.now() });
   for (let tries = 1; ; tries++) {
     try {
       await client.query('BEGIN');
