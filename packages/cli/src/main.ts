@@ -3,6 +3,7 @@ import { registerAdmin } from './admin.ts';
 import { registerAdopt } from './adopt.ts';
 import { registerAudit } from './audit.ts';
 import { registerConfig } from './config.ts';
+import { registerEncryption } from './encryption.ts';
 import { registerServe } from './serve.ts';
 
 process.umask(0o077); // whatever is written, in a data directory made by others too, is its owner's alone
@@ -17,6 +18,7 @@ registerConfig(program);
 registerAdmin(program);
 registerAudit(program);
 registerAdopt(program);
+registerEncryption(program);
 
 try {
   await program.parseAsync();

@@ -17,6 +17,7 @@ import { commandLine } from './command-line.ts';
 import { type AuditEntry, audit, type Config, dataPaths, isOnPostgres, type Session, systemClock } from './platform/index.ts';
 
 export { adopt, findings } from './adoption.ts';
+export { addEncryptionKey, encryptionStatus, rewrapKeys } from './encryption.ts';
 export type { AdoptionProgress, AdoptionReport } from './lifecycle/index.ts';
 
 /** Makes a new random password for a user and gives it. Throws if there is no such user. */

@@ -8,3 +8,6 @@ export { createStreamHash, hashReader, type Received, receive } from './receive.
 export { contentMigrations } from './schema.ts';
 export { sendRange } from './send.ts';
 export { SlabPool } from './slabs.ts';
+
+/** What commands beside a server do to the keys of encryption. */
+export const encryptionCommands = () => import('./encryption/commands.ts');

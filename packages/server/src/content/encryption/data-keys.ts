@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { AppError, type Clock, type Database, type Session } from '../../platform/index.ts';
 import type { Companions } from '../blob-store.ts';
+import { DamagedBlob } from './format.ts';
 import { deleteKey, findKey, insertKey, type KeyRow, lookAgainForKeys } from './key-rows.ts';
 import { type KeyProvider, KeyRefused, type ProviderName, type Wrapped } from './providers/provider.ts';
 
@@ -102,7 +103,7 @@ export function createDataKeys({ database, providers, companions, clock }: Parts
     const row = await findKey(database, id);
     if (row) return await unwrap(id, row.provider, row);
     const copy = await readCompanion(companions, id);
-    if (!copy) throw new AppError('unavailable', 'the blob cannot be read at the moment', { cause: new Error(`data key ${id} is lost`) });
+    if (!copy) throw new DamagedBlob(`data key ${id} is lost: neither the database has it nor the copy beside the blobs`);
     const key = await unwrap(id, copy.provider, copy);
     // A database restored from before the blob was stored: it learns the key again.
     const now = clock.now();

@@ -210,8 +210,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
       return reader;
     } catch (error) {
       await reader.close();
-      if (!(error instanceof DamagedBlob)) throw error;
-      throw new AppError('unavailable', 'the blob cannot be read at the moment', { cause: error });
+      throw error;
     }
   }
 

@@ -48,9 +48,10 @@ export interface Ending {
   readonly closing: Uint8Array;
 }
 
-/** An encrypted blob or upload that is not what was written. */
+/** An encrypted blob or upload that is not what was written: to whoever reads it, as if the disk had failed there. */
 export class DamagedBlob extends Error {
   override name = 'DamagedBlob';
+  readonly code = 'EIO';
 }
 
 /** `keyId`: 32 characters of hex. */

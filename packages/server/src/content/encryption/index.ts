@@ -1,10 +1,10 @@
-import { join } from 'node:path';
-import { type Clock, type Config, type Database, dataPaths, type JobDefinition, type Log, type Outbound } from '../../platform/index.ts';
+import type { Clock, Config, Database, JobDefinition, Log, Outbound } from '../../platform/index.ts';
 import type { BlobStore, Companions } from '../blob-store.ts';
 import { CipherThreads } from './cipher-threads.ts';
 import { createDataKeys, type DataKeys } from './data-keys.ts';
 import { createEncryptedStore } from './encrypted-store.ts';
 import { encryptionJobs, encryptStoredOnce } from './jobs.ts';
+import { keyFileOf } from './key-file.ts';
 import { someKey } from './key-rows.ts';
 import { openProviders } from './providers/open-providers.ts';
 
@@ -23,11 +23,6 @@ interface Parts {
   readonly outbound: Outbound;
   readonly clock: Clock;
   readonly log: Log;
-}
-
-/** Where the keys of provider `file` are. */
-export function keyFileOf(config: Config): string {
-  return config.encryptionKeyFile === '' ? join(dataPaths(config).keys, 'encryption.keys') : config.encryptionKeyFile;
 }
 
 /** Puts encryption around a store. Throws where the configured keys are not those of the blobs that are there. */

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { parseDigest } from '@entrepot/oci';
-import { type Clock, type Database, enqueue, type JobContext, type JobDefinition, type Log, type Session } from '../../platform/index.ts';
+import type { Clock, Database, JobContext, JobDefinition, Log } from '../../platform/index.ts';
 import type { BlobStore, Companions } from '../blob-store.ts';
 import { copyContent } from './copy-content.ts';
 import { companionOf, companionText, type DataKeys } from './data-keys.ts';
@@ -19,9 +19,8 @@ import {
   setPlaced,
   type WrappedKey,
 } from './rotation-rows.ts';
+import { ENCRYPT_JOB, REWRAP_JOB, startEncrypting } from './start.ts';
 
-export const REWRAP_JOB = 'encryption.rewrap';
-export const ENCRYPT_JOB = 'encryption.encrypt';
 const KEEP_EVERY_MS = 5000;
 const BATCH = 64;
 /** Calls to the provider, or to the store, at once. */
@@ -177,16 +176,6 @@ class BadContent extends Error {}
 /** Asks for blobs in the clear to be encrypted where that was never done to its end. */
 export async function encryptStoredOnce(database: Database, now: number): Promise<void> {
   if ((await markedAt(database, ENCRYPTED)) === undefined) await database.write((tx) => startEncrypting(tx, now));
-}
-
-/** Starts the job that wraps all keys anew, or has it run again after its present run; gives its id. */
-export async function startRewrap(tx: Session, now: number): Promise<number> {
-  return await enqueue(tx, { kind: REWRAP_JOB, key: 'all', now });
-}
-
-/** Starts the job that encrypts what lies in the clear; gives its id. */
-export async function startEncrypting(tx: Session, now: number): Promise<number> {
-  return await enqueue(tx, { kind: ENCRYPT_JOB, key: 'all', now });
 }
 
 async function holdsAny(base: BlobStore): Promise<boolean> {

@@ -1,8 +1,8 @@
 import Type from 'typebox';
 import { AppError, type Caller, type Route, routesFor, type Session } from '../../platform/index.ts';
 import type { Encryption } from './index.ts';
-import { startEncrypting, startRewrap } from './jobs.ts';
 import { countKeys } from './rotation-rows.ts';
+import { startEncrypting, startRewrap } from './start.ts';
 
 const CURRENT_MS = 6000;
 

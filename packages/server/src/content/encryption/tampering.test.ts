@@ -160,13 +160,13 @@ describe('a blob', () => {
     await stored('put');
     await placed();
     writeFileSync(storedPath(at.root, digest), randomBytes(5000));
-    await expect(at.store.open(digest)).rejects.toThrow('cannot be read');
+    await expect(at.store.open(digest)).rejects.toThrow('lies in the clear');
   });
 
   it('of an unknown version is refused', async () => {
     const whole = await stored('put');
     writeFileSync(storedPath(at.root, digest), flipped(whole, 8));
-    await expect(at.store.open(digest)).rejects.toThrow('cannot be read');
+    await expect(at.store.open(digest)).rejects.toThrow('no known version');
   });
 });
 

@@ -37,7 +37,8 @@ export interface TestEncryption {
 }
 
 interface Options {
-  readonly provider?: KeyProvider;
+  /** In place of the key file itself, what is put in front of it. */
+  readonly provider?: (keyFile: string) => KeyProvider;
   readonly clock?: Clock;
   /** Puts something in front of the files. */
   readonly around?: (base: BlobStore) => BlobStore;
@@ -53,12 +54,13 @@ export async function encryptedFiles(options: Options = {}): Promise<TestEncrypt
 }
 
 async function open(root: string, keyFile: string, databases: Database[], options: Options): Promise<TestEncryption> {
-  const { provider = openKeyFile(keyFile), clock = systemClock, around = (base: BlobStore) => base } = options;
+  const { provider: make = openKeyFile, clock = systemClock, around = (base: BlobStore) => base } = options;
   const database = openSqlite(join(root, 'test.db'), { checkpoint: false });
   databases.push(database);
   await database.migrate(contentMigrations);
   const base = around(openFileStore(join(root, 'store')));
   const companions = openFileCompanions(join(root, 'companions'));
+  const provider = make(keyFile);
   const providers = { active: provider, of: (name: string) => (name === provider.name ? provider : undefined) };
   const keys = createDataKeys({ database, providers, companions, clock });
   const threads = new CipherThreads(1);

@@ -20,7 +20,7 @@ export function openKeyFile(path: string): KeyProvider {
 
   function keys() {
     const { mode, mtimeMs, size, ino } = statSync(path);
-    const state = `${mtimeMs} ${size} ${ino}`;
+    const state = `${mode} ${mtimeMs} ${size} ${ino}`;
     if (known?.state === state) return known;
     if ((mode & 0o077) !== 0) throw new Error(`${path} may be read by others; run: chmod 600 ${path}`);
     known = { ...readKeys(path), state };
