@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { begin, Client, imageManifest, must, sha256 } from '../harness/client.ts';
+import { head, metric, openRaw, until } from '../harness/raw.ts';
+import { done, refused, rest } from '../harness/rest.ts';
+import { startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
+
+const name = 'demo/app';
+const options = { encryption: 'file' };
+const CANARY = 'no disk may ever hold this canary so that it can be read; ';
+const RECORD = 65_536;
+
+let server: TestServer;
+let client: Client;
+beforeAll(async () => {
+  server = await startServer({ options });
+  client = new Client(server.url);
+});
+afterAll(async () => expect(await server.stop()).toBe(0));
+
+const canary = (bytes: number) => Buffer.from(CANARY.repeat(Math.ceil(bytes / CANARY.length)).slice(0, bytes));
+
+function expectNoCanary(): void {
+  const files = readdirSync(server.dataDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  expect(files.length).toBeGreaterThan(3);
+  for (const { parentPath, name: file } of files) {
+    const holds = readFileSync(join(parentPath, file)).includes(CANARY.slice(0, 20));
+    expect([file, holds]).toEqual([file, false]);
+  }
+}
+
+const get = async (digest: string, headers: Record<string, string> = {}) =>
+  await client.request('GET', `/v2/${name}/blobs/${digest}`, { headers });
+const dataOf = (digest: string) =>
+  join(server.dataDir, 'storage/docker/registry/v2/blobs/sha256', digest.slice(7, 9), digest.slice(7), 'data');
+
+test('a rotation by command and by REST touches no blob, is recorded, and lets the old version go', async () => {
+  const layers = Array.from({ length: 10 }, () => randomBytes(2000));
+  for (const layer of layers) await client.pushBlob(name, layer);
+  const before = layers.map((layer) => readFileSync(dataOf(sha256(layer))));
+  expect(await server.command('encryption', 'add-key')).toBe('version 2');
+  const { job } = await done<{ job: number }>(202, client, 'POST', '/encryption/rewrap');
+  await until('the rotation ends', async () => (await rest(client, 'GET', `/jobs/${job}`)).json<{ state: string }>().state === 'done');
+  const status = await done<{ current: object; keys: { version: string; keys: number }[] }>(200, client, 'GET', '/encryption');
+  expect(status).toMatchObject({ encrypting: true, current: { provider: 'file', version: '2' } });
+  expect(status.keys.map(({ version }) => version)).toEqual(['2']);
+  expect(await server.command('encryption', 'status')).toMatch(/^file 2: [0-9]+ data keys/);
+  const records = (await rest(client, 'GET', '/audit?action=encryption.rewrap')).json<{ items: unknown[] }>();
+  expect(records.items.length).toBe(1);
+  expect(await server.command('encryption', 'rewrap', '--encryption', 'file')).toMatch(/^job [0-9]+$/);
+
+  const file = join(server.dataDir, 'keys', 'encryption.keys');
+  writeFileSync(file, `${readFileSync(file, 'utf8').trimEnd().split('\n').at(-1)}\n`);
+  expect(await server.stop()).toBe(0);
+  server = await startServer({ dataDir: server.dataDir, options });
+  client = new Client(server.url);
+  for (const [index, layer] of layers.entries()) {
+    expect(readFileSync(dataOf(sha256(layer))).equals(before[index] ?? Buffer.alloc(0))).toBe(true);
+    expect((await get(sha256(layer))).bytes.equals(layer)).toBe(true);
+  }
+});
+
+test('the server does not start without its keys, with others, or with encryption off', async () => {
+  await server.stop();
+  const file = join(server.dataDir, 'keys', 'encryption.keys');
+  const keys = readFileSync(file, 'utf8');
+  await expect(startServer({ dataDir: server.dataDir })).rejects.toThrow('blobs of this registry are encrypted');
+  writeFileSync(file, `2 ${randomBytes(32).toString('base64url')}\n`);
+  await expect(startServer({ dataDir: server.dataDir, options })).rejects.toThrow('was not wrapped by version 2');
+  const { rmSync } = await import('node:fs');
+  rmSync(file);
+  await expect(startServer({ dataDir: server.dataDir, options })).rejects.toThrow('a lost key file is not replaced');
+  writeFileSync(file, keys, { mode: 0o600 });
+  server = await startServer({ dataDir: server.dataDir, options });
+  client = new Client(server.url);
+});
+
+test('what lay in the clear stays readable when encryption is switched on, and is encrypted beside', async () => {
+  const dataDir = temporaryFolder();
+  const plain = await startServer({ dataDir });
+  const bytes = [canary(100), canary(300_000), canary(3_000_000)];
+  for (const each of bytes) await new Client(plain.url).pushBlob(name, each);
+  expect(await refused(new Client(plain.url), 'POST', '/encryption/rewrap')).toBe('409 conflict');
+  const half = await begin(new Client(plain.url), name);
+  await must(new Client(plain.url), [202], 'PATCH', half, { body: canary(200_000) });
+  expect(await plain.stop()).toBe(0);
+
+  const before = server;
+  server = await startServer({ dataDir, options });
+  client = new Client(server.url);
+  for (let looks = 0; looks < 3; looks++) for (const each of bytes) expect((await get(sha256(each))).bytes.equals(each)).toBe(true);
+  await until('all is encrypted', () => bytes.every((each) => !readFileSync(dataOf(sha256(each))).includes(CANARY.slice(0, 20))));
+  for (const each of bytes) expect((await get(sha256(each))).bytes.equals(each)).toBe(true);
+  expect((await must(client, [204], 'GET', half)).headers.get('range')).toBe('0-0'); // it starts over
+  await must(client, [201], 'PUT', `${half}?digest=${sha256(canary(250_000))}`, { body: canary(250_000) });
+  expectNoCanary();
+  expect(await server.stop()).toBe(0);
+  server = before;
+  client = new Client(server.url);
+});
