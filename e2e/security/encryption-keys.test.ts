@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { begin, Client, imageManifest, must, sha256 } from '../harness/client.ts';
-import { head, metric, openRaw, until } from '../harness/raw.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { begin, Client, must, sha256 } from '../harness/client.ts';
+import { until } from '../harness/raw.ts';
 import { done, refused, rest } from '../harness/rest.ts';
 import { startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
 
 const name = 'demo/app';
 const options = { encryption: 'file' };
 const CANARY = 'no disk may ever hold this canary so that it can be read; ';
-const RECORD = 65_536;
+const _RECORD = 65_536;
 
 let server: TestServer;
 let client: Client;

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { begin, Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import { head, metric, openRaw, until } from '../harness/raw.ts';
-import { done, refused, rest } from '../harness/rest.ts';
-import { startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
+import { startServer, type TestServer } from '../harness/server.ts';
 
 const name = 'demo/app';
 const options = { encryption: 'file' };
