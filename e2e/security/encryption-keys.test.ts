@@ -10,7 +10,6 @@ import { startServer, type TestServer, temporaryFolder } from '../harness/server
 const name = 'demo/app';
 const options = { encryption: 'file' };
 const CANARY = 'no disk may ever hold this canary so that it can be read; ';
-const _RECORD = 65_536;
 
 let server: TestServer;
 let client: Client;

@@ -225,12 +225,19 @@ export function blobStoreContract(name: string, storage: () => TestStorage | Pro
         expect(await store.open(digestOf(bytes))).toBeUndefined();
       });
 
-      it('keeps what a writer wrote that never closed', async () => {
-        const id = newUpload();
+      it('keeps a beginning of what a writer wrote that never closed, and goes on from there', async () => {
+        const [id, bytes] = [newUpload(), randomBytes(1000)];
+        await append(id, bytes.subarray(0, 500));
         const writer = await store.openUpload(id, { fence: false });
-        await writer.write(text('some'), 4, 0);
-        expect(await other.uploadSize(id)).toBe(4);
+        await writer.write(bytes.subarray(500, 900), 400, 500);
+        const kept = await other.uploadSize(id);
+        expect(kept).toBeGreaterThanOrEqual(500);
+        const next = await other.openUpload(id, { fence: true });
+        await next.write(bytes.subarray(kept), 1000 - kept, kept);
+        await next.close();
         await writer.close();
+        await other.commit(id, digestOf(bytes), 1000);
+        expect(await content(store, digestOf(bytes))).toEqual(bytes);
       });
 
       it('takes the first bytes of a larger buffer', async () => {
@@ -244,8 +251,9 @@ export function blobStoreContract(name: string, storage: () => TestStorage | Pro
 
       it('that another may still hold open is fenced: what comes late reaches nobody', async () => {
         const id = newUpload();
+        await append(id, text('first '));
         const late = await store.openUpload(id, { fence: false });
-        await late.write(text('first '), 6, 0);
+        await late.write(text('zzz'), 3, 6);
         const writer = await other.openUpload(id, { fence: true });
         const refused = () => undefined; // it may also be told that it comes late
         await late.write(text('xxxxxxxxxxxx'), 12, 0).catch(refused);

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { parseDigest } from '@entrepot/oci';
 import { AppError, type Clock, type Database } from '../../platform/index.ts';
-import type { BlobReader, BlobStore } from '../blob-store.ts';
+import type { BlobReader, BlobStore, UploadWriter } from '../blob-store.ts';
 import { BATCH, type CipherThreads } from './cipher-threads.ts';
 import { copyContent } from './copy-content.ts';
 import { type DataKey, type DataKeys, FIRST_LOOK_MS } from './data-keys.ts';
@@ -93,27 +93,33 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
       : await keys.make(undefined, (tx, { id: keyId }) => insertUploadRow(tx, { id, keyId, writer, now: clock.now() }));
     const header = headerOf(key.id);
     if (found) await claim(id, found.row, writer, found.row.closedRecords);
+    const readBack = async (record: number) => {
+      const reader = await readUpload(id, record + 1, key.id, NOTHING);
+      const content = new Uint8Array(RECORD_BYTES);
+      await reader.read(content, RECORD_BYTES, record * RECORD_BYTES).finally(() => reader.close());
+      return content;
+    };
     const below = await base.openUpload(id, { fence: fence || (found?.row.closedRecords ?? null) !== null });
     try {
-      if (!found) await below.write(header, HEADER_BYTES, 0);
-      // Looked at again: who held it before could write until it was fenced.
-      const place = (await placeOf(id)) ?? lost(id);
-      if (place.stored !== sealedAt(place.records)) await below.rewind(sealedAt(place.records));
-      if (place.row.closedRecords !== null) await claim(id, { ...place.row, writer }, writer, null);
-      return createUploadWriter({
-        ...{ database, threads, clock, base: below, id, writer, key, header, records: place.records, rest: restOf(place, key) },
-        storedBytes: () => base.uploadSize(id),
-        async readBack(record) {
-          const reader = await readUpload(id, record + 1, key.id, NOTHING);
-          const content = new Uint8Array(RECORD_BYTES);
-          await reader.read(content, RECORD_BYTES, record * RECORD_BYTES).finally(() => reader.close());
-          return content;
-        },
-      });
+      const common = { database, threads, clock, base: below, id, writer, key, header, storedBytes: () => base.uploadSize(id), readBack };
+      if (!found) {
+        await below.write(header, HEADER_BYTES, 0);
+        return createUploadWriter({ ...common, records: 0, rest: NOTHING });
+      }
+      const place = await placeAgain(id, below, { ...found.row, writer });
+      return createUploadWriter({ ...common, records: place.records, rest: restOf(place, key) });
     } catch (error) {
       await below.close();
       throw error;
     }
+  }
+
+  /** Where an upload is once nobody else can write to it, cut behind its last full record. */
+  async function placeAgain(id: string, below: UploadWriter, { writer }: UploadRow): Promise<Place> {
+    const place = (await placeOf(id)) ?? lost(id);
+    if (place.stored !== sealedAt(place.records)) await below.rewind(sealedAt(place.records));
+    if (place.row.closedRecords !== null) await claim(id, { ...place.row, writer }, writer, null);
+    return place;
   }
 
   async function claim(id: string, row: UploadRow, writer: string, closed: number | null): Promise<void> {

@@ -3,7 +3,7 @@ import { AppError, type Clock, type Database } from '../../platform/index.ts';
 import type { UploadWriter } from '../blob-store.ts';
 import { BATCH, type CipherThreads } from './cipher-threads.ts';
 import type { DataKey } from './data-keys.ts';
-import { RECORD_BYTES, SALT_BYTES, SEALED_BYTES, sealedAt, TAG_BYTES } from './format.ts';
+import { HEADER_BYTES, RECORD_BYTES, SALT_BYTES, SEALED_BYTES, sealedAt, TAG_BYTES } from './format.ts';
 import { openRecord, sealRecord, segmentKey } from './records.ts';
 import { beginSegment, saveTail } from './upload-rows.ts';
 
@@ -111,8 +111,6 @@ export function createUploadWriter(parts: Parts): UploadWriter {
       tail.set(buffer.subarray(from, length), fill);
       fill += length - from;
       isSaved = false;
-      // The last bytes of a request, and not the pieces of a long stream, are likely to be of an odd length.
-      if (length % RECORD_BYTES !== 0) await save();
       hasFailed = false;
     },
     flush: () => base.flush(),
@@ -124,20 +122,21 @@ export function createUploadWriter(parts: Parts): UploadWriter {
       records = record;
       fill = content.length;
       tail.set(content);
-      if ((await parts.storedBytes()) < sealedAt(record)) {
-        await base.write(header, header.length, 0); // the store below has taken back everything
-        records = 0;
+      const stored = await parts.storedBytes();
+      if (stored < sealedAt(record)) {
+        // The store below has taken back more, or everything.
+        records = Math.max(0, Math.floor((stored - HEADER_BYTES) / SEALED_BYTES));
         fill = 0;
+        if (stored < HEADER_BYTES) await base.write(header, header.length, 0);
+        else await base.rewind(sealedAt(records));
       }
       await save();
       hasFailed = false;
     },
     async close() {
-      try {
-        if (!isSaved) await save();
-      } finally {
-        await base.close();
-      }
+      // In this order: what the rest of a content continues has to be there before an older rest is given up.
+      await base.close();
+      if (!isSaved) await save();
     },
   };
 }
