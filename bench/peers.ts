@@ -25,7 +25,8 @@ const DOCKER_REGISTRY = '/usr/bin/docker-registry';
 const NGINX = '/usr/sbin/nginx';
 const READY_LIMIT_MS = 30_000;
 
-export type Side = 'entrepot' | 'docker-registry' | 'nginx';
+/** `plain` is the registry itself, where what is measured of it is an option. */
+export type Side = 'entrepot' | 'docker-registry' | 'nginx' | 'plain';
 
 /** A server under measurement. */
 export interface Server {
@@ -41,7 +42,7 @@ export interface Server {
 
 /** Which sides can be measured here. */
 export function isInstalled(side: Side): boolean {
-  return side === 'entrepot' || existsSync(side === 'nginx' ? NGINX : DOCKER_REGISTRY);
+  return side === 'entrepot' || side === 'plain' || existsSync(side === 'nginx' ? NGINX : DOCKER_REGISTRY);
 }
 
 /** A server that runs already. */
@@ -52,8 +53,8 @@ export function remote(url: string): Server {
 /** Of every server of ours in one run, so that one on the same data as another before has it too. */
 const password = randomBytes(16).toString('hex');
 
-/** The registry as a newcomer gets it: default configuration, and fresh data unless a directory is given. */
-export function startEntrepot(workers: string, data?: string): Promise<Server> {
+/** The registry as a newcomer gets it: default configuration but for these options, and fresh data unless a directory is given. */
+export function startEntrepot(workers: string, data?: string, options: readonly string[] = []): Promise<Server> {
   return start(`admin:${password}`, '/readyz', (folder, port) => ({
     words: [
       process.execPath,
@@ -66,6 +67,7 @@ export function startEntrepot(workers: string, data?: string): Promise<Server> {
       data ?? join(folder, 'data'),
       '--workers',
       workers,
+      ...options,
     ],
     env: { ENTREPOT_ADMIN_PASSWORD: password },
   }));

@@ -21,6 +21,8 @@ export interface Goal {
 export interface Row {
   readonly name: string;
   readonly goals: readonly Goal[];
+  /** Options of the command line; the same registry without them is its peer. */
+  readonly options?: readonly string[];
   /** Fills a fresh server once, before the rounds. */
   prepare?(server: Server): Promise<Content>;
   /** Undefined: the row starts the server itself, once each round. */
@@ -65,6 +67,10 @@ export const ROWS: readonly Row[] = [
   images(1024, 'patch', 3),
   mixed(undefined),
   mixed(100),
+  encrypted(downloads(1, 8)),
+  encrypted(downloads(8, 16)),
+  encrypted(uploads('put', 1, 2, 1)),
+  encrypted(images(64, 'put', 1)),
   {
     name: 'hostile manifests',
     goals: [{ measure: 'loop delay p99 ms', atMost: 100 }],
@@ -145,6 +151,16 @@ function uploads(style: UploadStyle, connections: number, count: number, atLeast
       return transfer(await run(server, job));
     },
   };
+}
+
+/** The same with encryption at rest, beside the registry without it. */
+function encrypted(row: Row): Row {
+  const [speed] = row.goals;
+  const goals: Goal[] = [
+    { measure: speed?.measure ?? '', peer: 'plain', atLeast: 0.6 },
+    ...row.goals.slice(1).flatMap(({ measure, peer }) => (peer === 'nginx' ? [] : [{ measure, peer: 'plain' as const }])),
+  ];
+  return { ...row, name: `${row.name}, encrypted`, options: ['--encryption', 'file'], goals };
 }
 
 function transfer({ outcome, cpu, peak }: Ran): Measures {

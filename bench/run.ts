@@ -35,15 +35,16 @@ if (options.help || !Number.isSafeInteger(rounds) || rounds < 1) {
 process.setMaxListeners(100); // each server that is started has folders to remove at the end
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1)); // what was started ends with us
 
-function start(side: Side): Promise<Server> {
+function start(side: Side, row: Row): Promise<Server> {
+  if (side === 'plain') return startEntrepot(options.workers);
   if (side === 'nginx') return startNginx(randomFillSync(Buffer.allocUnsafeSlow(LARGE)));
   const given = side === 'entrepot' ? url : peerUrl;
   if (given !== undefined) return Promise.resolve(remote(given));
-  return side === 'entrepot' ? startEntrepot(options.workers) : startDockerRegistry();
+  return side === 'entrepot' ? startEntrepot(options.workers, undefined, row.options) : startDockerRegistry();
 }
 
 const available = new Set<Side>(
-  (['entrepot', 'docker-registry', 'nginx'] as const).filter((side) => {
+  (['entrepot', 'plain', 'docker-registry', 'nginx'] as const).filter((side) => {
     const here = isInstalled(side) || (side === 'docker-registry' && peerUrl !== undefined);
     if (!here) console.log(`${side} is not installed: its columns stay empty`);
     return here;
@@ -51,7 +52,7 @@ const available = new Set<Side>(
 );
 
 function sidesOf(row: Row): Side[] {
-  const wanted: readonly Side[] = ['entrepot', 'docker-registry', 'nginx'];
+  const wanted: readonly Side[] = row.options ? ['entrepot', 'plain'] : ['entrepot', 'docker-registry', 'nginx'];
   return wanted.filter((side) => available.has(side) && (side !== 'nginx' || row.goals.some(({ peer }) => peer === side)));
 }
 
@@ -63,7 +64,7 @@ async function runRow(row: Row): Promise<RowResult> {
   const servers = new Map<Side, { server: Server; content: Parameters<NonNullable<typeof measure>>[1] }>();
   try {
     for (const side of measure ? sides : []) {
-      const server = await start(side);
+      const server = await start(side, row);
       servers.set(side, { server, content: NGINX_CONTENT });
       if (side !== 'nginx' && row.prepare) servers.set(side, { server, content: await row.prepare(server) });
     }
@@ -72,7 +73,7 @@ async function runRow(row: Row): Promise<RowResult> {
       for (const side of round % 2 === 0 ? sides : sides.toReversed()) {
         const known = servers.get(side);
         if (measure && known) figures[side] = await measure(known.server, known.content);
-        else figures[side] = await once(side);
+        else figures[side] = await once(side, row);
       }
       if (round > 0) results.push(figures);
     }
@@ -82,8 +83,8 @@ async function runRow(row: Row): Promise<RowResult> {
   return judge(row, results);
 }
 
-async function once(side: Side): Promise<Measures> {
-  const server = await start(side);
+async function once(side: Side, row: Row): Promise<Measures> {
+  const server = await start(side, row);
   try {
     return await measureStart(server);
   } finally {
@@ -94,7 +95,7 @@ async function once(side: Side): Promise<Measures> {
 const results: RowResult[] = [];
 for (const row of ROWS) {
   if (options.only.length > 0 && !options.only.some((text) => row.name.includes(text))) continue;
-  if (row.measure === undefined && url !== undefined) continue; // a server that runs cannot be started
+  if ((row.measure === undefined || row.options) && url !== undefined) continue; // a server that runs cannot be started
   try {
     const result = await runRow(row);
     results.push(result);
