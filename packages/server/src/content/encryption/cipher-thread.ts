@@ -1,7 +1,9 @@
 import { parentPort } from 'node:worker_threads';
 import type { CipherReply, CipherRequest } from './cipher-threads.ts';
+import { loadNativeAead } from './native-aead.ts';
 import { runRecords } from './records.ts';
 
+const aead = await loadNativeAead();
 const buffers = new Map<number, SharedArrayBuffer>();
 
 function viewOf(number: number, at: number): Uint8Array {
@@ -18,7 +20,7 @@ parentPort?.on('message', (request: CipherRequest) => {
   const { id, job, from, fromAt, to, toAt } = request;
   let reply: CipherReply = { id };
   try {
-    runRecords(job, viewOf(from, fromAt), viewOf(to, toAt));
+    runRecords(job, viewOf(from, fromAt), viewOf(to, toAt), aead);
   } catch (error) {
     reply = { id, error: (error as Error).message };
   }
