@@ -12,11 +12,12 @@ export type CatalogEvent =
       /** `tags` went with it. */
       readonly payload: { digest: string; mediaType: string; size: number; tags: readonly string[]; by: string };
     }
+  | { readonly topic: 'manifest.restored'; readonly payload: { digest: string; mediaType: string; size: number; by: string } }
   | { readonly topic: 'tag.moved'; readonly payload: { tag: string; digest: string; previous: string | null; by: string } }
   | { readonly topic: 'tag.deleted'; readonly payload: { tag: string; previous: string; by: string } }
   | { readonly topic: 'blob.damaged'; readonly payload: { digest: string; problem: string; by: string } }
   | { readonly topic: 'blob.repaired'; readonly payload: { digest: string; source: string; by: string } }
-  | { readonly topic: 'repository.created' | 'repository.deleted'; readonly payload: { by: string } };
+  | { readonly topic: 'repository.created' | 'repository.deleted' | 'repository.restored'; readonly payload: { by: string } };
 
 const query = queriesOf<CatalogTables>('catalog');
 const repositoryName = query<{ id: number }>()('repositoryName', (db, p) =>

@@ -85,6 +85,28 @@ export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';
 export {
+  findManifestInTrash,
+  findTagInTrash,
+  findTrashItem,
+  hasTrash,
+  listTrash,
+  type TrashItem,
+  type TrashPage,
+  trashedBytes,
+  trashWith,
+} from './trash-list.ts';
+export { expiredTrash, type PurgeableItem, purgeItem, trashAges, trashThatWentWith } from './trash-purge.ts';
+export {
+  detachTrash,
+  manifestsToRestore,
+  noteRestoring,
+  type Restoring,
+  restoreManifest,
+  restoreRepository,
+  restoreTag,
+} from './trash-restore.ts';
+export type { TrashKind } from './trash-schema.ts';
+export {
   clearUploadLeases,
   countUploads,
   endExpiredUpload,

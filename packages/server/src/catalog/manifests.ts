@@ -7,6 +7,7 @@ import { keepNeeded, releaseNeeded } from './needs.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { deleteTag, setTag } from './tags.ts';
+import { trashManifest } from './trash.ts';
 import { countUsage, type Room } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
@@ -243,22 +244,34 @@ async function requireReferences(tx: Session, { repositoryId, manifest, sparse }
   }
 }
 
-/** Deletes a manifest and all tags that point at it; refused while an index needs it. */
-export async function deleteManifest(tx: Session, repositoryId: number, digest: string, by: string, now: number): Promise<void> {
+/**
+ * Deletes a manifest and all tags that point at it, into the trash; refused while an index needs it or a rule holds one of the
+ * tags. `withId` is the item in the trash of what it goes with; gives its own.
+ */
+export async function deleteManifest(
+  tx: Session,
+  repositoryId: number,
+  digest: string,
+  by: string,
+  now: number,
+  withId: number | null = null,
+): Promise<number> {
   const manifest = await tx.first(manifestByDigest, { repositoryId, digest });
   if (!manifest) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
   const parent = await referenceTo(tx, repositoryId, digest, 'manifest');
   if (parent) throw new AppError('manifest_referenced', `the manifest belongs to index ${parent}; delete that first`);
   const tags = (await tx.all(tagsOfDigest, { repositoryId, digest })).map(({ name }) => name);
-  for (const name of tags) await deleteTag(tx, { repositoryId, name, by, now });
+  const { itemId, countedTwice } = await trashManifest(tx, { repositoryId, by, now, withId }, manifest);
+  for (const name of tags) await deleteTag(tx, { repositoryId, name, by, now, withId: itemId });
   await touchRepository(tx, repositoryId, now);
   await releaseNeeded(tx, repositoryId, manifest.id, now);
   await tx.run(deleteReferences, { id: manifest.id });
   await tx.run(deleteContent, { id: manifest.id });
   await tx.run(deleteManifestRow, { id: manifest.id });
-  await countUsage(tx, repositoryId, { bytes: -manifest.size });
+  if (countedTwice > 0) await countUsage(tx, repositoryId, { bytes: -countedTwice });
   const { mediaType, size } = manifest;
   await announce(tx, repositoryId, { topic: 'manifest.deleted', payload: { digest, mediaType, size, tags, by } }, now);
+  return itemId;
 }
 
 /** Manifests whose subject is a digest, by digest; `artifactType` empty for all. */

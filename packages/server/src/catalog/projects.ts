@@ -4,6 +4,7 @@ import { announce } from './events.ts';
 import { dropRulesOf } from './immutability-rules.ts';
 import { setProjectLimits } from './quotas.ts';
 import type { CatalogTables } from './schema.ts';
+import { hasTrash } from './trash-list.ts';
 import { countUsage, dropProjectUsage, type Room } from './usage.ts';
 
 export interface Repository {
@@ -196,6 +197,7 @@ export async function changeProject(tx: Session, project: Project, change: Parti
 export async function deleteProject(tx: Session, { id, name }: Project): Promise<void> {
   const [repository] = await pageOfRepositories(tx, id, '', 1);
   if (repository !== undefined) throw new AppError('conflict', `project ${name} still has repositories, such as ${repository}`);
+  if (await hasTrash(tx, id)) throw new AppError('conflict', `project ${name} still has something in its trash; empty the trash first`);
   if (await tx.first(anyRepository, { projectId: id }))
     throw new AppError('conflict', `content of project ${name} is still being deleted; try again`);
   await dropProjectUsage(tx, id);

@@ -1,9 +1,11 @@
-import { type Clock, type Database, enqueue, type JobDefinition, queriesOf, type Session } from '../platform/index.ts';
+import { type Clock, type Database, type JobDefinition, queriesOf, type Session } from '../platform/index.ts';
 import { dropBlobs } from './blobs.ts';
 import { announce } from './events.ts';
 import { requireNoneImmutable } from './immutability.ts';
 import type { CatalogTables } from './schema.ts';
 import { blobScope } from './scopes.ts';
+import { trashRepository } from './trash.ts';
+import { PURGE, purgeItem, trashOfRepository } from './trash-purge.ts';
 import { countUsage } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
@@ -62,18 +64,16 @@ const purgeChange = query<{ id: number }>()('purgeRepositoryChange', (db, p) =>
 );
 const purgeRow = query<{ id: number }>()('purgeRepository', (db, p) => db.deleteFrom('repository').where('id', '=', p('id')));
 
-const PURGE = 'repository.purge';
-
 /**
- * Deletes a repository: from the end of the transaction on nothing of it is seen, and its name is free for another. Its rows
- * go afterwards, some at a time, as there may be millions. Throws `tag_immutable` where a rule holds one of its tags.
+ * Deletes a repository into the trash: from the end of the transaction on nothing of it is seen, and its name is free for
+ * another. Its rows stay where they are, and go some at a time once it leaves the trash, as there may be millions. Throws `tag_immutable` where a rule holds one of its tags.
  */
 export async function deleteRepository(tx: Session, { id }: { readonly id: number }, by: string, now: number): Promise<void> {
   await requireNoneImmutable(tx, id);
   await announce(tx, id, { topic: 'repository.deleted', payload: { by } }, now);
+  await trashRepository(tx, { repositoryId: id, by, now });
   await tx.run(hideRepository, { id, name: `@deleted/${id}`, now });
   await countUsage(tx, id, { repositories: -1 });
-  await enqueue(tx, { kind: PURGE, payload: { repositoryId: id }, now });
 }
 
 const ROWS = 500;
@@ -99,6 +99,13 @@ export function catalogJobs({ database, clock }: { readonly database: Database; 
     return found.length;
   }
 
+  /** What was deleted of it before. */
+  async function purgeTrash(tx: Session, repositoryId: number): Promise<number> {
+    const items = await trashOfRepository(tx, repositoryId, MANIFESTS);
+    for (const item of items) await purgeItem(tx, item, clock.now());
+    return items.length;
+  }
+
   const purge = (step: (tx: Session) => Promise<number>) => database.write(step, { durable: false });
 
   async function purgeLinks(repositoryId: number): Promise<number> {
@@ -120,6 +127,7 @@ export function catalogJobs({ database, clock }: { readonly database: Database; 
         const steps = [
           () => purge((tx) => purgeSomeTags(tx, repositoryId)),
           () => purge(async (tx) => await tx.run(purgeHistory, { repositoryId, limit: ROWS })),
+          () => purge((tx) => purgeTrash(tx, repositoryId)),
           () => purge((tx) => purgeManifests(tx, repositoryId)),
           () => purgeLinks(repositoryId),
         ];

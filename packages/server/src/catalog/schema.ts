@@ -1,10 +1,11 @@
 import { type Compilable, CompiledQuery, type Generated } from 'kysely';
 import type { Migration } from '../platform/index.ts';
 import { type ImmutabilityTables, immutabilityMigration } from './immutability-schema.ts';
+import { type TrashTables, trashMigration } from './trash-schema.ts';
 import { type UsageTables, usageMigration } from './usage-schema.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
-export interface CatalogTables extends UsageTables, ImmutabilityTables {
+export interface CatalogTables extends UsageTables, ImmutabilityTables, TrashTables {
   project: {
     id: Generated<number>;
     name: string;
@@ -19,6 +20,8 @@ export interface CatalogTables extends UsageTables, ImmutabilityTables {
     push_networks: string;
     /** Rises with every change of the row. */
     version: number;
+    /** How long its trash is kept; null: as the server says. */
+    trash_days: number | null;
   };
   repository: {
     id: Generated<number>;
@@ -294,4 +297,5 @@ export const catalogMigrations: readonly Migration[] = [
   },
   usageMigration,
   immutabilityMigration,
+  trashMigration,
 ];

@@ -3,6 +3,7 @@ import { announce } from './events.ts';
 import { requireMutable } from './immutability.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
+import { trashTag } from './trash.ts';
 import { countUsage, type Room } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
@@ -77,11 +78,15 @@ export async function setTag(
   await announce(tx, tag.repositoryId, { topic: 'tag.moved', payload: { tag: name, digest, previous, by } }, tag.now);
 }
 
-/** Deletes a tag, leaving its manifest. Throws `tag_immutable` where a rule forbids that: the one place where single tags go. */
-export async function deleteTag(tx: Session, tag: { repositoryId: number; name: string; now: number; by: string }): Promise<void> {
+/** Deletes a tag into the trash, leaving its manifest. Throws `tag_immutable` where a rule forbids that: the one place where single tags go. */
+export async function deleteTag(
+  tx: Session,
+  tag: { repositoryId: number; name: string; now: number; by: string; withId?: number },
+): Promise<void> {
   const previous = (await tx.first(tagDigest, tag))?.digest;
   if (previous === undefined) throw new AppError('manifest_unknown', 'tag unknown to the repository');
   await requireMutable(tx, tag.repositoryId, tag.name);
+  await trashTag(tx, tag, tag.name, previous);
   await tx.run(removeTag, tag);
   await countUsage(tx, tag.repositoryId, { tags: -1 });
   await tx.run(insertHistory, { ...tag, digest: null, previous });

@@ -2,10 +2,12 @@
 export const TOPICS = {
   'manifest.pushed': 'artifact.pushed',
   'manifest.deleted': 'artifact.deleted',
+  'manifest.restored': 'artifact.restored',
   'tag.moved': 'tag.moved',
   'tag.deleted': 'tag.deleted',
   'repository.created': 'repository.created',
   'repository.deleted': 'repository.deleted',
+  'repository.restored': 'repository.restored',
   'project.create': 'project.created',
   'project.update': 'project.updated',
   'project.delete': 'project.deleted',
