@@ -35,6 +35,7 @@ export const PERMISSIONS = {
   'immutability:manage': 'project',
   'trash:read': 'project',
   'trash:restore': 'project',
+  'trash:purge': 'project',
   'repository:list': 'project',
   'repository:pull': 'repository',
   'repository:push': 'repository',

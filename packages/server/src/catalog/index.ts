@@ -51,6 +51,7 @@ export {
   findProject,
   findProjectById,
   findRepository,
+  findRepositoryById,
   type NewProject,
   type Project,
   type ProjectSettings,
@@ -84,6 +85,7 @@ export { claimBlob, findStored, keepStored, STORE_LIMIT_MS } from './stored-blob
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';
+export { setTrashDays, trashDaysOf } from './trash-days.ts';
 export {
   findManifestInTrash,
   findTagInTrash,
@@ -95,10 +97,11 @@ export {
   trashedBytes,
   trashWith,
 } from './trash-list.ts';
-export { expiredTrash, type PurgeableItem, purgeItem, trashAges, trashThatWentWith } from './trash-purge.ts';
+export { expiredTrash, forgetItem, type PurgeableItem, purgeItem, trashAges, trashThatWentWith } from './trash-purge.ts';
 export {
   detachTrash,
   manifestsToRestore,
+  missingFor,
   noteRestoring,
   type Restoring,
   restoreManifest,

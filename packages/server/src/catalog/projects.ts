@@ -48,6 +48,9 @@ const PROJECT = [
 const repositoryByName = query<{ name: string }>()('repositoryByName', (db, p) =>
   db.selectFrom('repository').select(['id', 'name', 'project_id as projectId']).where('name', '=', p('name')),
 );
+const repositoryById = query<{ id: number }>()('repositoryById', (db, p) =>
+  db.selectFrom('repository').select(['id', 'name', 'project_id as projectId']).where('id', '=', p('id')).where('deleted_at', 'is', null),
+);
 const projectByName = query<{ name: string }>()('projectByName', (db, p) =>
   db.selectFrom('project').select(PROJECT).where('name', '=', p('name')),
 );
@@ -128,6 +131,11 @@ const listRepositories = query<{ projectId: number; last: string; limit: number 
     .orderBy('name')
     .limit(p('limit')),
 );
+
+/** A repository that was not deleted. */
+export async function findRepositoryById(session: Session, id: number): Promise<Repository | undefined> {
+  return await session.first(repositoryById, { id });
+}
 
 export function findRepository(session: Session, name: string): MaybePromise<Repository | undefined> {
   return session.first(repositoryByName, { name });

@@ -70,9 +70,15 @@ export interface PurgeableItem {
   readonly deletedAt: number;
 }
 
+/** Takes the manifest out of an item, whatever becomes of what it needed; false where none is in it. */
+export async function emptyItem(tx: Session, id: number): Promise<boolean> {
+  for (const remove of [removeReferences, removeContent]) await tx.run(remove, { id });
+  return (await tx.run(removeManifest, { id })) === 1;
+}
+
 /** Takes an item out of the trash, whatever becomes of what it held; false where it is there no more. */
 export async function forgetItem(tx: Session, id: number): Promise<boolean> {
-  for (const remove of [removeReferences, removeContent, removeManifest]) await tx.run(remove, { id });
+  await emptyItem(tx, id);
   return (await tx.run(removeItem, { id })) === 1;
 }
 

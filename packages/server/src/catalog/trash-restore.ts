@@ -3,19 +3,16 @@ import { AppError, queriesOf, type Session } from '../platform/index.ts';
 import { announce } from './events.ts';
 import { findManifest } from './manifests.ts';
 import { keepNeeded } from './needs.ts';
-import { findRepository, touchRepository } from './projects.ts';
+import { findRepository, findRepositoryById, touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { findTag, setTag } from './tags.ts';
 import { findManifestInTrash, type TrashItem, trashedBytes, trashWith } from './trash-list.ts';
-import { forgetItem } from './trash-purge.ts';
+import { emptyItem, forgetItem } from './trash-purge.ts';
 import { countUsage } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 type Of = { id: number };
 
-const liveRepository = query<Of>()('liveRepository', (db, p) =>
-  db.selectFrom('repository').select('name').where('id', '=', p('id')).where('deleted_at', 'is', null),
-);
 const missingBlobs = query<Of & { limit: number }>()('blobsMissingToRestore', (db, p) =>
   db
     .selectFrom('trash_reference')
@@ -110,7 +107,7 @@ function refused(what: string, why: string): AppError {
 }
 
 async function requireLive(session: Session, { repositoryId, repository, name }: TrashItem): Promise<void> {
-  if (await session.first(liveRepository, { id: repositoryId })) return;
+  if (await findRepositoryById(session, repositoryId)) return;
   throw refused(name, `repository ${repository} was deleted after it; restore that first`);
 }
 
@@ -148,9 +145,16 @@ export async function manifestsToRestore(
   return (await visit(item)) ? ordered : undefined;
 }
 
+/** What a manifest in the trash needs and is neither there nor in the trash; undefined where nothing is missing. */
+export async function missingFor(session: Session, { id }: TrashItem, { sparse }: Pick<Restoring, 'sparse'>): Promise<string | undefined> {
+  const [blob] = sparse.blobs ? [] : await session.all(missingBlobs, { id, limit: 1 });
+  return blob && `blob ${blob.digest} ${blob.damaged === null ? 'was deleted meanwhile' : 'is damaged'}`;
+}
+
 /**
- * Brings one manifest back, byte for byte and under its id, without its tags. Throws `conflict` unless all that it needs is
- * there (invariant 2) and its bytes are what its digest says.
+ * Brings one manifest back, byte for byte and under its id, without its tags; its item stays until it is forgotten, so that
+ * who is interrupted goes on. Throws `conflict` unless all that it needs is there (invariant 2) and its bytes are what its
+ * digest says.
  */
 export async function restoreManifest(tx: Session, item: TrashItem, how: Restoring): Promise<void> {
   const { id, repositoryId, name: digest } = item;
@@ -158,12 +162,11 @@ export async function restoreManifest(tx: Session, item: TrashItem, how: Restori
   const live = await findManifest(tx, repositoryId, digest);
   if (live) {
     // Pushed again meanwhile: what is in the trash is the same, and counts no second time.
-    await countUsage(tx, repositoryId, { bytes: -live.size });
-    await forgetItem(tx, id);
+    if (await emptyItem(tx, id)) await countUsage(tx, repositoryId, { bytes: -live.size });
     return;
   }
-  const [missing] = how.sparse.blobs ? [] : await tx.all(missingBlobs, { id, limit: 1 });
-  if (missing) throw refused(digest, `blob ${missing.digest} ${missing.damaged ? 'is damaged' : 'was deleted meanwhile'}`);
+  const missing = await missingFor(tx, item, how);
+  if (missing) throw refused(digest, missing);
   const [child] = how.sparse.children ? [] : await tx.all(missingChildren, { id, limit: 1 });
   if (child) throw refused(digest, `manifest ${child.digest}, which belongs to it, is not there any more`);
   const bytes = await trashedBytes(tx, id);
@@ -174,7 +177,7 @@ export async function restoreManifest(tx: Session, item: TrashItem, how: Restori
   await tx.run(restoreContent, { manifestId: made.id, bytes });
   await tx.run(restoreReferences, { id, manifestId: made.id });
   await keepNeeded(tx, repositoryId, made.id);
-  await forgetItem(tx, id);
+  await emptyItem(tx, id);
   await touchRepository(tx, repositoryId, how.now);
   const payload = { digest, mediaType: made.mediaType, size: made.size, by: how.by };
   await announce(tx, repositoryId, { topic: 'manifest.restored', payload }, how.now);

@@ -147,13 +147,18 @@ export interface Trashing {
   readonly withId?: number | null | undefined;
 }
 
+interface Kept {
+  readonly kind: 'tag' | 'manifest' | 'repository';
+  /** Empty: the name of the repository. */
+  readonly name: string;
+  readonly digest?: string;
+  readonly mediaType?: string;
+  readonly artifactType?: string | null;
+  readonly size?: number;
+}
 const NOTHING = { digest: null, mediaType: null, artifactType: null, size: 0 };
 
-async function trash(
-  tx: Session,
-  { repositoryId, by, now, withId = null }: Trashing,
-  item: Omit<typeof NOTHING, 'digest'> & { kind: 'tag' | 'manifest' | 'repository'; name: string; digest: string | null },
-): Promise<number> {
+async function trash(tx: Session, { repositoryId, by, now, withId = null }: Trashing, item: Kept): Promise<number> {
   const row = await tx.first(insertItem, { ...NOTHING, ...item, repositoryId, by, now, withId });
   if (!row) throw new Error('what is put into the trash belongs to no repository');
   return row.id;
@@ -161,12 +166,12 @@ async function trash(
 
 /** Keeps a tag that is about to be deleted. */
 export async function trashTag(tx: Session, deletion: Trashing, name: string, digest: string): Promise<void> {
-  await trash(tx, deletion, { ...NOTHING, kind: 'tag', name, digest });
+  await trash(tx, deletion, { kind: 'tag', name, digest });
 }
 
 /** Keeps a repository that is about to be hidden: all that it holds stays where it is. */
 export async function trashRepository(tx: Session, deletion: Trashing): Promise<void> {
-  await trash(tx, deletion, { ...NOTHING, kind: 'repository', name: '' });
+  await trash(tx, deletion, { kind: 'repository', name: '' });
 }
 
 /**

@@ -1,8 +1,9 @@
 import type { JobDefinition } from '../platform/index.ts';
 import type { LifecycleParts } from './parts.ts';
 import { quotaJobs } from './quota/jobs.ts';
+import { trashJobs } from './trash/jobs.ts';
 
 /** What of this room runs in the background. */
 export function lifecycleJobs(parts: LifecycleParts): JobDefinition[] {
-  return [...quotaJobs(parts)];
+  return [...quotaJobs(parts), ...trashJobs(parts)];
 }

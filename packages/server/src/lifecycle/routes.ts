@@ -3,7 +3,8 @@ import type { Route } from '../platform/index.ts';
 import { immutabilityRoutes } from './immutability/routes.ts';
 import type { LifecycleParts } from './parts.ts';
 import { quotaRoutes } from './quota/routes.ts';
+import { trashRoutes } from './trash/routes.ts';
 
 export function lifecycleRoutes(parts: LifecycleParts): Route[] {
-  return [...immutabilityRoutes(parts), ...quotaRoutes(parts)];
+  return [...immutabilityRoutes(parts), ...quotaRoutes(parts), ...trashRoutes(parts)];
 }

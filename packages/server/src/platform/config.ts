@@ -201,6 +201,12 @@ export const ConfigSchema = Type.Object({
     default: 0,
     description: 'quota of a new project, in bytes; 0 for none',
   }),
+  trashDays: Type.Integer({
+    minimum: 0,
+    maximum: 3650,
+    default: 14,
+    description: 'how long deleted tags, manifests and repositories can be restored, unless their project says otherwise; 0: not at all',
+  }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
   sessionIdleMinutes: Type.Integer({
