@@ -101,7 +101,7 @@ beforeAll(async () => {
         digest: digestOf(bytes),
         bytes,
         manifest,
-        tags: ['v1'],
+        tags: ['v1', 'gone'],
         sparse,
         by: 'test',
         now,
@@ -155,9 +155,13 @@ async function seed(): Promise<void> {
   const statements = [{ effect: 'allow', actions: ['tag:create'], resources: ['project:open'] }];
   await made('/policies', { name: 'tagging', document: { statements } });
 
+  await made('/immutability-rules', { name: 'never', tags: { include: ['never'] } });
   await made('/webhooks', { name: 'ci', url: 'https://ci.example.com/' });
   for (const project of ['own', 'foreign', 'open']) {
     await made(`/projects/${project}/webhooks`, { name: 'ci', url: 'https://ci.example.com/' });
+    await made(`/projects/${project}/immutability-rules`, { name: 'never', tags: { include: ['never'] } });
+    const deleted = await ask('root', 'DELETE', `/projects/${project}/repositories/app/tags/gone`);
+    expect(deleted.status).toBe(204);
     const robot = await made(`/projects/${project}/robots`, { name: 'ci', rights: [{ role: 'developer', project }] });
     if (project === 'own') credentials.set('robot', basic(String(robot.login), String(robot.secret)));
     await made(`/projects/${project}/robots/${robot.id}/keys`, {});

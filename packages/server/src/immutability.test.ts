@@ -18,9 +18,13 @@ const indexOf = (note: string) => JSON.stringify({ schemaVersion: 2, mediaType: 
 const digestOf = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
 const [KEPT, OTHER] = [indexOf('kept'), indexOf('other')];
 
+const REST = '/api/v1/projects/demo';
+const HARBOR = '/api/v2.0/projects/demo';
+
 let folder: string;
 let app: Instance;
 let routes: readonly Route[] = [];
+let trashed: number;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'entrepot-immutable-'));
@@ -31,6 +35,11 @@ beforeAll(async () => {
   await database.close();
   app = await startApp(config, { shared: false, leader: true, holder: 'test' }, (all) => (routes = all));
   await must(201, 'POST', '/api/v1/projects', { name: 'demo' });
+  // Deleted while nothing forbade it, so that the trash has what it pointed at before.
+  await must(201, 'PUT', '/v2/demo/app/manifests/v1', OTHER);
+  await must(202, 'DELETE', '/v2/demo/app/manifests/v1');
+  const trash = (await must(200, 'GET', `${REST}/trash?kind=tag&name=v1`)) as { items: { id: number }[] };
+  trashed = trash.items[0]?.id ?? 0;
   await must(201, 'PUT', '/v2/demo/app/manifests/v1', KEPT);
   await must(201, 'PUT', '/v2/demo/app/manifests/other', OTHER);
   const tags = { include: ['release', 'v*'] };
@@ -61,8 +70,6 @@ async function must(status: number, method: string, path: string, body?: unknown
   return text === '' ? undefined : JSON.parse(text);
 }
 
-const REST = '/api/v1/projects/demo';
-const HARBOR = '/api/v2.0/projects/demo';
 const [kept, other] = [digestOf(KEPT), digestOf(OTHER)];
 
 /** Each way: its route, and what is asked of it. */
@@ -89,6 +96,9 @@ const WAYS: [route: string, method: string, path: string, body?: unknown][] = [
     { references: ['other', 'v1'] },
   ],
   ['DELETE /projects/:project/repositories/:repository', 'DELETE', `${REST}/repositories/app`],
+  ['POST /projects/:project/trash/:item/restore', 'POST', `${REST}/trash/TRASHED/restore`, { replace: true }],
+  ['POST /projects/:project/trash/:item/restore', 'POST', `${REST}/trash/TRASHED/restore`, {}],
+  ['POST /projects/:project/trash/restore', 'POST', `${REST}/trash/restore`, () => ({ items: [trashed], replace: true })],
   ['DELETE /projects/:project', 'DELETE', REST],
   ['harbor DELETE /projects/:project/repositories/:repository', 'DELETE', `${HARBOR}/repositories/app`],
   ['harbor DELETE /projects/:project', 'DELETE', HARBOR],
@@ -111,7 +121,7 @@ const WAYS: [route: string, method: string, path: string, body?: unknown][] = [
 ];
 
 test.each(WAYS)('F2: %s (%s %s) leaves what a rule holds', async (_, method, path, body) => {
-  const answer = await ask(method, path, body);
+  const answer = await ask(method, path.replace('TRASHED', String(trashed)), typeof body === 'function' ? (body as () => unknown)() : body);
   const text = await answer.text();
   expect([409, 412], text).toContain(answer.status);
   const found = await ask('HEAD', '/v2/demo/app/manifests/v1');
@@ -148,6 +158,9 @@ const HARMLESS: Readonly<Record<string, string>> = {
   'v2 PUT upload': 'adds',
   'v2 DELETE upload': 'ends what is not yet there',
   'PATCH /projects/:project/repositories/:repository': 'describes',
+  'DELETE /projects/:project/trash/:item': 'what is in the trash was deleted before',
+  'DELETE /projects/:project/trash': 'what is in the trash was deleted before',
+  'PUT /projects/:project/trash-policy': 'what is in the trash was deleted before',
   'harbor PUT /projects/:project/repositories/:repository': 'describes',
   'harbor POST /projects/:project/repositories/:repository/artifacts/:reference/scan': 'changes nothing',
   'harbor POST /projects/:project/repositories/:repository/artifacts/:reference/scan/stop': 'changes nothing',

@@ -61,7 +61,7 @@ export {
 } from './projects.ts';
 export { pageOfLimited, pageOfQuotas, setProjectLimits } from './quotas.ts';
 export { findRepositoryFacts, listRepositories, type RepositoryFacts } from './repository-list.ts';
-export { catalogJobs } from './repository-removal.ts';
+export { catalogJobs, deleteRepository } from './repository-removal.ts';
 export {
   alertQuota,
   dropReservation,

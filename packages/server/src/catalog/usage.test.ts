@@ -2,13 +2,23 @@ import fc from 'fast-check';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { sqliteData, type TestData } from '../platform/database/testing.ts';
-import { createJobRunner, createLog, type Database, jobMigrations, outboxMigrations, queriesOf, systemClock } from '../platform/index.ts';
+import {
+  createJobRunner,
+  createLog,
+  type Database,
+  jobMigrations,
+  outboxMigrations,
+  queriesOf,
+  type Session,
+  systemClock,
+} from '../platform/index.ts';
 import { linkBlob, unlinkBlob } from './blobs.ts';
 import { deleteManifest, putManifest } from './manifests.ts';
 import { createProject, ensureRepository, findProject, findRepository } from './projects.ts';
 import { catalogJobs, deleteRepository } from './repository-removal.ts';
 import { type CatalogTables, catalogMigrations } from './schema.ts';
 import { deleteTag, setTag } from './tags.ts';
+import { expiredTrash, purgeItem } from './trash-purge.ts';
 import { usageOf } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('usage-test');
@@ -20,6 +30,8 @@ const recomputed = query<{ projectId: number }>()('recomputed', (db, p) =>
       sql<number>`coalesce((select sum(size) from (select distinct blob.digest, blob.size from repository_blob as blob
         join repository on repository.id = blob.repository_id where repository.project_id = project.id)), 0)
         + coalesce((select sum(manifest.size) from manifest join repository on repository.id = manifest.repository_id
+        where repository.project_id = project.id), 0)
+        + coalesce((select sum(kept.size) from trash_manifest as kept join repository on repository.id = kept.repository_id
         where repository.project_id = project.id), 0)`.as('bytes'),
       sql<number>`(select count(*) from repository where project_id = project.id and deleted_at is null)`.as('repositories'),
       sql<number>`(select count(*) from tag join repository on repository.id = tag.repository_id where project_id = project.id)`.as('tags'),
@@ -49,7 +61,12 @@ const step = fc.oneof(
   fc.record({ what: fc.constant('tag' as const), name, letter, tag: letter }),
   fc.record({ what: fc.constant('untag' as const), name, letter }),
   fc.record({ what: fc.constant('drop' as const), name }),
+  fc.record({ what: fc.constant('empty' as const), name }),
 );
+
+async function emptyTrash(tx: Session, projectId: number): Promise<void> {
+  for (const item of await expiredTrash(tx, { projectId, before: 1, after: 0, limit: 1000 })) await purgeItem(tx, item, 1);
+}
 
 it('counts what is there after any changes, refused ones among them (invariant I4)', async () => {
   const jobs = createJobRunner({
@@ -82,11 +99,14 @@ it('counts what is there after any changes, refused ones among them (invariant I
                 return;
               }
               case 'delete':
-                return await deleteManifest(tx, id, digest(change.letter), 'x', 1);
+                await deleteManifest(tx, id, digest(change.letter), 'x', 1);
+                return;
               case 'tag':
                 return await setTag(tx, { ...key, name: change.tag, digest: digest(change.letter) });
               case 'untag':
                 return await deleteTag(tx, { ...key, name: change.letter });
+              case 'empty':
+                return await emptyTrash(tx, projectId);
               case 'drop':
                 return await deleteRepository(tx, { id }, 'x', 1);
             }
@@ -117,6 +137,7 @@ it('a project without repositories holds nothing, whatever it held', async () =>
       const found = await findRepository(tx, repository);
       if (found) await deleteRepository(tx, found, 'x', 1);
     }
+    await emptyTrash(tx, projectId);
   });
   const log = createLog('silent');
   await createJobRunner({
