@@ -107,6 +107,7 @@ describe('repositories', () => {
     await root.pushImage('demo/gone', 'v3');
     expect((await everyItem<Named>(root, at('gone', '/tags'))).map(({ name }) => name)).toEqual(['v3']);
     expect((await everyItem(root, at('gone', '/tags/v1/history'))).length).toBe(0);
+    await done(202, root, 'DELETE', '/projects/demo/trash');
     await until('the content is cleared away', async () => {
       const jobs = await everyItem<{ state: string }>(root, '/jobs?kind=repository.purge');
       return jobs.length > 0 && jobs.every(({ state }) => state === 'done');

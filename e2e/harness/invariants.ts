@@ -123,7 +123,7 @@ function isManifest({ mediaType }: Descriptor): boolean {
   return /\.(manifest|index)\.(list\.)?v\d\+json$/.test(mediaType);
 }
 
-/** What is counted per project is what is there (I4): each blob once, manifests, repositories and tags. */
+/** What is counted per project is what is there (I4): each blob once, manifests, those in the trash too, repositories and tags. */
 function checkUsage(database: DatabaseSync, problems: string[]): void {
   const found = database.prepare(`
     SELECT project.name, coalesce((SELECT sum(bytes) FROM project_usage WHERE project_id = project.id), 0) AS bytes,
@@ -131,6 +131,7 @@ function checkUsage(database: DatabaseSync, problems: string[]): void {
       coalesce((SELECT sum(tags) FROM project_usage WHERE project_id = project.id), 0) AS tags,
       coalesce((SELECT sum(size) FROM (SELECT DISTINCT blob.digest, blob.size FROM repository_blob blob JOIN repository r ON r.id = blob.repository_id
         WHERE r.project_id = project.id)), 0) + coalesce((SELECT sum(m.size) FROM manifest m JOIN repository r ON r.id = m.repository_id
+        WHERE r.project_id = project.id), 0) + coalesce((SELECT sum(t.size) FROM trash_manifest t JOIN repository r ON r.id = t.repository_id
         WHERE r.project_id = project.id), 0) AS trueBytes,
       (SELECT count(*) FROM repository r WHERE r.project_id = project.id AND r.deleted_at IS NULL) AS trueRepositories,
       (SELECT count(*) FROM tag JOIN repository r ON r.id = tag.repository_id WHERE r.project_id = project.id) AS trueTags
