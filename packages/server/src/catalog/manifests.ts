@@ -268,7 +268,8 @@ export async function deleteManifest(
   await tx.run(deleteReferences, { id: manifest.id });
   await tx.run(deleteContent, { id: manifest.id });
   await tx.run(deleteManifestRow, { id: manifest.id });
-  if (countedTwice > 0) await countUsage(tx, repositoryId, { bytes: -countedTwice });
+  // Also where nothing changes by it: who counts anew sees that something moved.
+  await countUsage(tx, repositoryId, { bytes: -countedTwice });
   const { mediaType, size } = manifest;
   await announce(tx, repositoryId, { topic: 'manifest.deleted', payload: { digest, mediaType, size, tags, by } }, now);
   return itemId;

@@ -178,6 +178,7 @@ export async function restoreManifest(tx: Session, item: TrashItem, how: Restori
   await tx.run(restoreReferences, { id, manifestId: made.id });
   await keepNeeded(tx, repositoryId, made.id);
   await emptyItem(tx, id);
+  await countUsage(tx, repositoryId, {}); // it counted all the while, elsewhere
   await touchRepository(tx, repositoryId, how.now);
   const payload = { digest, mediaType: made.mediaType, size: made.size, by: how.by };
   await announce(tx, repositoryId, { topic: 'manifest.restored', payload }, how.now);

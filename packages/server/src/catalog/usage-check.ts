@@ -73,6 +73,13 @@ const manifestSizes = query<{ repositoryId: number; last: number; limit: number 
     .orderBy('id')
     .limit(p('limit')),
 );
+/** Manifests in the trash go on counting until they leave it. */
+const trashSize = query<{ repositoryId: number }>()('trashSize', (db, p) =>
+  db
+    .selectFrom('trash_manifest')
+    .select(sql<number>`cast(coalesce(sum(size), 0) as bigint)`.as('bytes'))
+    .where('repository_id', '=', p('repositoryId')),
+);
 const countTags = query<{ repositoryId: number }>()('countTags', (db, p) =>
   db
     .selectFrom('tag')
@@ -198,6 +205,7 @@ async function recount(database: Database, projectId: number, signal?: AbortSign
     for (const { id, deletedAt } of repositories) {
       after = id;
       if (deletedAt === null) found.repositories++;
+      found.bytes += (await database.first(trashSize, { repositoryId: id }))?.bytes ?? 0;
       found.tags += (await database.first(countTags, { repositoryId: id }))?.tags ?? 0;
       for (let last = 0; ; ) {
         const page = await database.all(manifestSizes, { repositoryId: id, last, limit: PAGE });
