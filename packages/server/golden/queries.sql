@@ -256,10 +256,14 @@ insert into "project_blob" ("project_id", "digest", "size", "links") select "rep
 insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") select "repository"."project_id", repository.id % 32 as "stripe", cast(? as bigint) as "bytes", cast(? as bigint) as "repositories", cast(? as bigint) as "tags", 1 as "changes" from "repository" where "repository"."id" = ? on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ? returning "project_usage"."project_id" as "projectId", (select "project_quota"."version" from "project_quota" where "project_quota"."project_id" = "project_usage"."project_id") as "limited";
 -- catalog.adjustUsage
 insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") values (?, ?, ?, ?, ?, ?) on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ?;
+-- catalog.adoptTrashItems
+update "trash_item" set "with_id" = ? where "with_id" = ?;
 -- catalog.anyAlert
 select "told_at" from "quota_alert" where "project_id" = ? and "quota" = ? limit ?;
 -- catalog.anyRepository
 select "id" from "repository" where "project_id" = ? limit ?;
+-- catalog.anyTrash
+select "id" from "trash_item" where "project_id" = ? limit ?;
 -- catalog.artifactFacts
 select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."digest" = ?;
 -- catalog.artifactWindowByAge
@@ -289,6 +293,10 @@ select "counted"."digest", "counted"."size", "counted"."links", (select count(*)
   where repository_blob.digest = counted.digest and repository.project_id = counted.project_id) as "found" from "project_blob" as "counted" where "counted"."project_id" = ? and "counted"."digest" > ? order by "counted"."digest" limit ?;
 -- catalog.blobsLinked
 select "repository_blob"."digest", "project_blob"."links" from "repository_blob" left join "project_blob" on "project_blob"."digest" = "repository_blob"."digest" and "project_blob"."project_id" = ? where "repository_blob"."repository_id" = ? and "repository_blob"."digest" > ? order by "repository_blob"."digest" limit ?;
+-- catalog.blobsMissingToRestore
+select "trash_reference"."digest", "damaged_blob"."digest" as "damaged" from "trash_reference" left join "repository_blob" on "repository_blob"."repository_id" = "trash_reference"."repository_id" and "repository_blob"."digest" = "trash_reference"."digest" left join "damaged_blob" on "damaged_blob"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and ("repository_blob"."digest" is null or "damaged_blob"."digest" is not null) limit ?;
+-- catalog.childrenMissingToRestore
+select "trash_reference"."digest" from "trash_reference" left join "manifest" on "manifest"."repository_id" = "trash_reference"."repository_id" and "manifest"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and "manifest"."id" is null order by "trash_reference"."digest" limit ?;
 -- catalog.claimStored
 insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "state" = ?, "review_at" = case when ("stored_blob"."state" = ? and ("stored_blob"."review_at" is null or "stored_blob"."review_at" > "excluded"."review_at")) then "stored_blob"."review_at" else "excluded"."review_at" end where ("stored_blob"."state" != ? or "stored_blob"."review_at" <= ?);
 -- catalog.clearAlert
@@ -297,8 +305,14 @@ delete from "quota_alert" where "project_id" = ? and "quota" = ?;
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not null;
 -- catalog.clearUploadLeasesOf
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" >= ? and "lease" < ?;
+-- catalog.contentInTrash
+select "bytes" from "trash_content" where "item_id" = ?;
 -- catalog.contentSize
 select "content_size" as "size" from "manifest" where "repository_id" = ? and "digest" = ?;
+-- catalog.copyContentToTrash
+insert into "trash_content" ("item_id", "bytes") select cast(? as integer) as "item_id", "bytes" from "manifest_content" where "manifest_id" = ?;
+-- catalog.copyReferencesToTrash
+insert into "trash_reference" ("item_id", "repository_id", "digest", "kind") select cast(? as integer) as "item_id", "repository_id", "digest", "kind" from "manifest_reference" where "manifest_id" = ?;
 -- catalog.countArtifacts
 select count(*) as "count" from (select "manifest"."id" from "manifest" where "manifest"."repository_id" = ? and ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) limit ?) as "some";
@@ -344,6 +358,10 @@ delete from "project" where "id" = ?;
 delete from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.deleteReferences
 delete from "manifest_reference" where "manifest_id" = ?;
+-- catalog.detachTrash
+update "trash_item" set "with_id" = ? where "with_id" = ?;
+-- catalog.detachTrashItem
+update "trash_item" set "with_id" = ? where "id" = ?;
 -- catalog.dropAlerts
 delete from "quota_alert" where "project_id" = ?;
 -- catalog.dropProjectBlob
@@ -356,6 +374,8 @@ delete from "project_quota" where "project_id" = ?;
 delete from "quota_reservation" where "project_id" = ?;
 -- catalog.dropUsage
 delete from "project_usage" where "project_id" = ?;
+-- catalog.expiredTrash
+select "id", "kind", "repository_id" as "repositoryId", "repository", "deleted_at" as "deletedAt" from "trash_item" where "project_id" = ? and "id" > ? and "deleted_at" <= ? order by "id" limit ?;
 -- catalog.expiredUploads
 select "id" from "upload_session" where "updated_at" < ? and "lease_until" < ? order by "updated_at" limit ?;
 -- catalog.extendHold
@@ -387,7 +407,7 @@ select "id", "project_id" as "projectId", "name", "description", "selector", "en
 -- catalog.immutabilityVersion
 select "version" from "immutability_state" where "id" = ?;
 -- catalog.insertBlob
-insert into "repository_blob" ("repository_id", "digest", "size", "created_at", "unneeded_since") values (?, ?, ?, ?, case when exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) then null else cast(? as bigint) end) on conflict ("repository_id", "digest") do nothing;
+insert into "repository_blob" ("repository_id", "digest", "size", "created_at", "unneeded_since") values (?, ?, ?, ?, case when (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = ? and "kept"."digest" = ? and "kept"."kind" = ? and "kept"."item_id" != 0)) then null else cast(? as bigint) end) on conflict ("repository_id", "digest") do nothing;
 -- catalog.insertDamage
 insert into "damaged_blob" ("digest", "problem", "detail", "found_at", "checks", "check_at") values (?, ?, ?, ?, ?, ?) on conflict ("digest") do nothing;
 -- catalog.insertEndedUpload
@@ -412,6 +432,8 @@ insert into "repository" ("project_id", "name", "created_at", "description", "ve
 insert into "repository_change" ("repository_id", "project_id", "updated_at") values (?, ?, ?) on conflict ("repository_id") do nothing;
 -- catalog.insertTagHistory
 insert into "tag_history" ("repository_id", "name", "digest", "previous_digest", "changed_at", "changed_by") values (?, ?, ?, ?, ?, ?);
+-- catalog.insertTrashItem
+insert into "trash_item" ("project_id", "repository_id", "repository", "kind", "name", "digest", "media_type", "artifact_type", "size", "with_id", "deleted_at", "deleted_by") select "repository"."project_id", "repository"."id", "repository"."name", cast(? as text) as "kind", case when cast(? as text) = ? then "repository"."name" else cast(? as text) end as "name", cast(? as text) as "digest", cast(? as text) as "media_type", cast(? as text) as "artifact_type", cast(? as bigint) as "size", cast(? as integer) as "with_id", cast(? as bigint) as "deleted_at", cast(? as text) as "deleted_by" from "repository" where "repository"."id" = ? returning "id";
 -- catalog.insertUpload
 insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
 -- catalog.isRepositoryHidden
@@ -426,6 +448,8 @@ update "quota_reservation" set "expires_at" = ?;
 update "quota_reservation" set "expires_at" = ? where "holder" = ?;
 -- catalog.lastRepositoryChange
 select "updated_at" as "at" from "repository_change" where "repository_id" = ?;
+-- catalog.latestTagInTrash
+select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "repository_id" = ? and "kind" = ? and "name" = ? order by "id" desc limit ?;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
 -- catalog.limitedProjects
@@ -450,8 +474,16 @@ select "id", "digest", "media_type" as "mediaType", "size" from "manifest" where
 select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."size" from "tag" inner join "manifest" on "manifest"."repository_id" = "tag"."repository_id" and "manifest"."digest" = "tag"."digest" where "tag"."repository_id" = ? and "tag"."name" = ?;
 -- catalog.manifestContent
 select "bytes" from "manifest_content" where "manifest_id" = ?;
+-- catalog.manifestForTrash
+select "media_type" as "mediaType", "artifact_type" as "artifactType", "content_size" as "size" from "manifest" where "id" = ?;
+-- catalog.manifestInTrash
+select "trash_item"."id", "trash_item"."project_id" as "projectId", "trash_item"."repository_id" as "repositoryId", "trash_item"."repository", "trash_item"."kind", "trash_item"."name", "trash_item"."digest", "trash_item"."media_type" as "mediaType", "trash_item"."artifact_type" as "artifactType", "trash_item"."size", "trash_item"."with_id" as "withId", "trash_item"."job_id" as "jobId", "trash_item"."problem", "trash_item"."deleted_at" as "deletedAt", "trash_item"."deleted_by" as "deletedBy" from "trash_item" inner join "trash_manifest" on "trash_manifest"."item_id" = "trash_item"."id" where "trash_manifest"."repository_id" = ? and "trash_manifest"."digest" = ?;
 -- catalog.manifestSizes
 select "id", "size" from "manifest" where "repository_id" = ? and "id" > ? order by "id" limit ?;
+-- catalog.moveManifestToTrash
+insert into "trash_manifest" ("item_id", "manifest_id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by") select cast(? as integer) as "item_id", "id" as "manifest_id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by" from "manifest" where "id" = ?;
+-- catalog.olderTrashManifest
+select "item_id" as "id", "size" from "trash_manifest" where "repository_id" = ? and "digest" = ?;
 -- catalog.oldestManifests
 select "id", "size" from "manifest" where "repository_id" = ? order by "id" limit ?;
 -- catalog.postponeCheck
@@ -464,6 +496,8 @@ select "id", "name", "public", "description", "environment", "pull_networks" as 
 select "size" from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.projectsToCheck
 select "id", "name" from "project" where "id" > ? order by "id" limit ?;
+-- catalog.projectsWithTrash
+select "project"."id", "project"."trash_days" as "days", (select min("trash_item"."id") as "first" from "trash_item" where "trash_item"."project_id" = "project"."id") as "firstId" from "project" where "project"."id" > ? order by "project"."id" limit ?;
 -- catalog.pruneEndedUploads
 delete from "ended_upload" where "id" in (select "old"."id" from "ended_upload" as "old" where "old"."id" < ? order by "old"."id" limit ?);
 -- catalog.pruneReservations
@@ -482,6 +516,14 @@ delete from "repository_change" where "repository_id" = ?;
 delete from "tag_history" where "id" in (select "old"."id" from "tag_history" as "old" where "old"."repository_id" = ? order by "old"."name", "old"."id" limit ?);
 -- catalog.purgeTags
 delete from "tag" where "repository_id" = ? and "name" in (select "old"."name" from "tag" as "old" where "old"."repository_id" = ? order by "old"."name" limit ?);
+-- catalog.purgeTrashContent
+delete from "trash_content" where "item_id" = ?;
+-- catalog.purgeTrashItem
+delete from "trash_item" where "id" = ?;
+-- catalog.purgeTrashManifest
+delete from "trash_manifest" where "item_id" = ?;
+-- catalog.purgeTrashReferences
+delete from "trash_reference" where "item_id" = ?;
 -- catalog.quotaProjectName
 select "name" from "project" where "id" = ?;
 -- catalog.quotas
@@ -491,7 +533,9 @@ select "project"."id" as "projectId", "project"."name", "project_quota"."bytes",
 -- catalog.referencesTo
 select "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? limit ?;
 -- catalog.releaseLinks
-update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "manifest_reference" as "part" where "part"."manifest_id" = ?) and not exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != ?);
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "manifest_reference" as "part" where "part"."manifest_id" = ?) and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != ?) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "repository_blob"."repository_id" and "kept"."digest" = "repository_blob"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0));
+-- catalog.releaseTrashedLinks
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "trash_reference" as "part" where "part"."item_id" = ?) and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "repository_blob"."repository_id" and "kept"."digest" = "repository_blob"."digest" and "kept"."kind" = ? and "kept"."item_id" != ?));
 -- catalog.releaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "bytes" = ?, "digest" = ?, "updated_at" = ? where "id" = ? and "lease" = ?;
 -- catalog.removeExpiredUpload
@@ -528,12 +572,20 @@ select "repository"."id", "repository"."name", "repository"."description", "repo
 select "repository"."id", "repository"."name", "repository_blob"."size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" > ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest") order by "repository_blob"."repository_id" limit ?;
 -- catalog.repositoriesToCheck
 select "id", "deleted_at" as "deletedAt" from "repository" where "project_id" = ? and "id" > ? order by "id" limit ?;
+-- catalog.repositoryById
+select "id", "name", "project_id" as "projectId" from "repository" where "id" = ? and "deleted_at" is null;
 -- catalog.repositoryByName
 select "id", "name", "project_id" as "projectId" from "repository" where "name" = ?;
 -- catalog.repositoryFacts
 select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository" inner join "repository_change" on "repository_change"."repository_id" = "repository"."id" where "repository"."name" = ?;
 -- catalog.repositoryName
 select "name" from "repository" where "id" = ?;
+-- catalog.restoreContent
+insert into "manifest_content" ("manifest_id", "bytes") values (?, ?);
+-- catalog.restoreManifest
+insert into "manifest" ("id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by") select "manifest_id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by" from "trash_manifest" where "item_id" = ? returning "id", "media_type" as "mediaType", "size";
+-- catalog.restoreReferences
+insert into "manifest_reference" ("manifest_id", "repository_id", "digest", "kind") select cast(? as integer) as "manifest_id", "repository_id", "digest", "kind" from "trash_reference" where "item_id" = ?;
 -- catalog.reviewWithoutLinks
 update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
 -- catalog.setLimits
@@ -542,8 +594,14 @@ insert into "project_quota" ("project_id", "bytes", "repositories", "tags", "ver
 insert into "project_blob" ("project_id", "digest", "size", "links") values (?, ?, ?, ?) on conflict ("project_id", "digest") do update set "size" = "excluded"."size", "links" = "excluded"."links";
 -- catalog.setReservation
 insert into "quota_reservation" ("id", "project_id", "kept", "bytes", "repositories", "tags", "holder", "expires_at") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do update set "kept" = "excluded"."kept", "bytes" = "excluded"."bytes", "repositories" = "excluded"."repositories", "tags" = "excluded"."tags", "holder" = "excluded"."holder", "expires_at" = "excluded"."expires_at";
+-- catalog.setTrashDays
+update "project" set "trash_days" = ?, "version" = "version" + ? where "id" = ?;
+-- catalog.setTrashJob
+update "trash_item" set "job_id" = ?, "problem" = ? where "id" = ?;
 -- catalog.settleReservation
 update "quota_reservation" set "kept" = ?, "bytes" = ?, "repositories" = ?, "tags" = ?, "expires_at" = ? where "id" = ?;
+-- catalog.showRepository
+update "repository" set "name" = ?, "deleted_at" = ?, "version" = "version" + ? where "id" = ? and "deleted_at" is not null;
 -- catalog.storedBlob
 select "state", "review_at" as "reviewAt", "size" from "stored_blob" where "digest" = ?;
 -- catalog.subjectByPrefix
@@ -586,6 +644,30 @@ select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."u
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
 -- catalog.tellAlert
 insert into "quota_alert" ("project_id", "quota", "level", "told_at") values (?, ?, ?, ?) on conflict ("project_id", "quota", "level") do nothing;
+-- catalog.trash
+select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "project_id" = ? and "id" > ? and "id" <= ? and (? = ? or "kind" = ?) and (? = ? or "repository" = ?) and (? = ? or "deleted_by" = ?) and lower("name") like ? escape '\' and "deleted_at" >= ? and "deleted_at" <= ? order by "id" asc limit ?;
+-- catalog.trashDays
+select "trash_days" as "days" from "project" where "id" = ?;
+-- catalog.trashDown
+select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "project_id" = ? and "id" < ? and "id" >= ? and (? = ? or "kind" = ?) and (? = ? or "repository" = ?) and (? = ? or "deleted_by" = ?) and lower("name") like ? escape '\' and "deleted_at" >= ? and "deleted_at" <= ? order by "id" desc limit ?;
+-- catalog.trashItem
+select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "id" = ?;
+-- catalog.trashManifestSize
+select "size" from "trash_manifest" where "item_id" = ?;
+-- catalog.trashOfRepository
+select "id", "kind", "repository_id" as "repositoryId", "repository", "deleted_at" as "deletedAt" from "trash_item" where "repository_id" = ? and "kind" != ? limit ?;
+-- catalog.trashSize
+select cast(coalesce(sum(size), 0) as bigint) as "bytes" from "trash_manifest" where "repository_id" = ?;
+-- catalog.trashThatWentWith
+select "id", "kind", "repository_id" as "repositoryId", "repository", "deleted_at" as "deletedAt" from "trash_item" where "with_id" = ? limit ?;
+-- catalog.trashWindow
+select "id" from "trash_item" where "project_id" = ? and "id" > ? order by "id" asc limit ? offset ?;
+-- catalog.trashWindowDown
+select "id" from "trash_item" where "project_id" = ? and "id" < ? order by "id" desc limit ? offset ?;
+-- catalog.trashWith
+select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "with_id" = ? and "kind" = ? and "name" > ? order by "name" limit ?;
+-- catalog.trashedAt
+select "deleted_at" as "at" from "trash_item" where "id" = ?;
 -- catalog.updateImmutabilityRule
 update "immutability_rule" set "name" = ?, "description" = ?, "selector" = ?, "enabled" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.updateProject

@@ -226,6 +226,56 @@ create table "immutability_state" (
   "version" text not null
 );
 
+-- 0008-trash
+create table "trash_item" (
+  "id" integer primary key autoincrement,
+  "project_id" integer not null,
+  "repository_id" integer not null,
+  "repository" text not null,
+  "kind" text not null,
+  "name" text not null,
+  "digest" text,
+  "media_type" text,
+  "artifact_type" text,
+  "size" bigint not null,
+  "with_id" integer,
+  "job_id" integer,
+  "problem" text,
+  "deleted_at" bigint not null,
+  "deleted_by" text not null
+);
+create index "trash_item_project" on "trash_item" ("project_id", "id");
+create index "trash_item_repository" on "trash_item" ("repository_id", "kind", "name", "id");
+create index "trash_item_with" on "trash_item" ("with_id", "kind", "name");
+create table "trash_manifest" (
+  "item_id" integer primary key references "trash_item" ("id"),
+  "manifest_id" integer not null,
+  "repository_id" integer not null,
+  "digest" text not null,
+  "media_type" text not null,
+  "size" bigint not null,
+  "content_size" bigint not null,
+  "artifact_type" text,
+  "annotations" text,
+  "subject" text,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  constraint "trash_manifest_digest" unique ("repository_id", "digest")
+);
+create table "trash_content" (
+  "item_id" integer primary key references "trash_item" ("id"),
+  "bytes" blob not null
+);
+create table "trash_reference" (
+  "item_id" integer not null references "trash_item" ("id"),
+  "repository_id" integer not null,
+  "digest" text not null,
+  "kind" text not null,
+  constraint "trash_reference_pk" primary key ("item_id", "digest", "kind")
+);
+create index "trash_reference_digest" on "trash_reference" ("repository_id", "digest", "kind");
+alter table "project" add column "trash_days" integer;
+
 -- 0001-encryption
 create table "data_key" (
   "id" text primary key,
