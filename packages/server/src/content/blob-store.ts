@@ -3,6 +3,8 @@ export interface BlobReader {
   readonly size: number;
   /** Where the bytes are those of an open file as they are: its descriptor. */
   readonly descriptor?: number;
+  /** Says that bytes `start` to `end` (inclusive) are read next, in order: a store far away then asks for them once. */
+  announce?(start: number, end: number): void;
   /** Fills at most `length` bytes of `buffer` from `position`; gives how many were read, 0 at the end. */
   read(buffer: Uint8Array, length: number, position: number): Promise<number>;
   close(): Promise<void>;
@@ -15,13 +17,17 @@ export interface StoredBlob {
   readonly size: number;
 }
 
-/** Bytes of an upload on their way in. One writer at a time; writes are strictly in order. */
+/**
+ * Bytes of an upload on their way in. One writer at a time; writes are strictly in order. What was written is there once the
+ * writer is closed, and a beginning of it before.
+ */
 export interface UploadWriter {
   write(buffer: Uint8Array, length: number, position: number): Promise<void>;
   /** Starts moving what was written to disk, so that the last sync is short. */
   flush(): Promise<void>;
   /** After a failure: takes back what was written from `length` on, or all of it where nobody knows what reached the disk. */
   rewind(length: number): Promise<void>;
+  /** Rejects where something that was written is not there. */
   close(): Promise<void>;
 }
 

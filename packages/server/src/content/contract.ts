@@ -365,6 +365,7 @@ async function opened(store: BlobStore, digest: string): Promise<BlobReader> {
 async function readAll(reader: BlobReader): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let position = 0;
+  reader.announce?.(0, reader.size - 1);
   for (;;) {
     const piece = Buffer.alloc(65_537);
     const count = await reader.read(piece, piece.length, position);

@@ -106,6 +106,13 @@ describe('file store', () => {
     expect(await store.uploadSize('one')).toBe(bytes.length);
   });
 
+  it('keeps all that a writer wrote that never closed', async () => {
+    const writer = await store.openUpload('one', { fence: false });
+    await writer.write(bytes, bytes.length, 0);
+    expect(await openFileStore(root).uploadSize('one')).toBe(bytes.length);
+    await writer.close();
+  });
+
   it('leaves no file open', async () => {
     const openFiles = () => fs.readdirSync('/proc/self/fd').length;
     await store.put(digest, bytes);

@@ -24,7 +24,7 @@ export interface ContentStore extends BlobStore {
  * of an installation, the server or a command beside it, opens them here, and closes them.
  */
 export async function openStore(config: Config, parts: Parts): Promise<ContentStore> {
-  const { base, companions } = openBase(config);
+  const { base, companions } = await openBase(config, parts.log);
   if (config.encryption !== 'off') {
     const { encrypt } = await import('./encryption/index.ts');
     const { store, encryption } = await encrypt(config, { ...parts, base, companions });
@@ -36,8 +36,11 @@ export async function openStore(config: Config, parts: Parts): Promise<ContentSt
   return base;
 }
 
-function openBase(config: Config): { base: BlobStore; companions: Companions } {
-  if (config.storage === 's3') throw new Error('storage s3 is not there yet');
+async function openBase(config: Config, log: Log): Promise<{ base: BlobStore; companions: Companions }> {
+  if (config.storage === 's3') {
+    const { openS3Storage } = await import('./s3/open-s3-storage.ts');
+    return await openS3Storage(config, log);
+  }
   const root = dataPaths(config).blobs;
   return { base: openFileStore(root), companions: openFileCompanions(join(root, 'encryption')) };
 }

@@ -133,6 +133,7 @@ export function createStreamHash(algorithm: DigestAlgorithm, expected: number | 
 /** Feeds all bytes of a reader to a hash. */
 export async function hashReader(reader: BlobReader, hash: StreamHash, pool: SlabPool): Promise<void> {
   const slab = pool.take();
+  reader.announce?.(0, reader.size - 1);
   try {
     for (let at = 0; ; ) {
       const length = await reader.read(slab, slab.length, at);

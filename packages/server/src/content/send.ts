@@ -35,6 +35,7 @@ function isResponse(target: Writable): target is ServerResponse {
 async function sendByBuffers(reader: BlobReader, start: number, end: number, target: Writable, pool: SlabPool): Promise<void> {
   let position = start;
   let writing: Promise<void> | undefined;
+  reader.announce?.(start, end);
   while (position <= end) {
     const slab = pool.take();
     let length = 0;

@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import type { Config, Log } from '../../platform/index.ts';
+import type { BlobStore, Companions } from '../blob-store.ts';
+import { openBucket } from './bucket.ts';
+import { createS3Companions } from './s3-companions.ts';
+import { createS3Store } from './s3-store.ts';
+
+/** The bucket as it is configured. Throws for settings that cannot be used; a server that is down is no failure here. */
+export async function openS3Storage(config: Config, log: Log): Promise<{ base: BlobStore; companions: Companions }> {
+  const bucket = await openBucket({
+    bucket: config.s3Bucket,
+    region: config.s3Region,
+    endpoint: config.s3Endpoint,
+    pathStyle: config.s3Addressing === 'path' || (config.s3Addressing === 'auto' && config.s3Endpoint !== ''),
+    keys: config.s3AccessKeyId === '' ? undefined : { id: config.s3AccessKeyId, secret: readSecret(config.s3SecretKeyFile) },
+    checksums: config.s3Checksums === 'always',
+    caFile: config.outboundCaFile,
+  });
+  const prefix = config.s3Prefix === '' ? '' : `${config.s3Prefix.replace(/\/$/, '')}/`;
+  const base = createS3Store(bucket, { prefix, redirect: config.s3Redirect });
+  // It may be down at the moment; what is wrong with the settings is seen here first.
+  void base.ping().catch((error: unknown) => {
+    log.error({ err: (error as Error).cause ?? error, bucket: config.s3Bucket }, 'the bucket cannot be written to');
+  });
+  return { base, companions: createS3Companions(bucket, `${prefix}docker/registry/v2/encryption/`) };
+}
+
+function readSecret(file: string): string {
+  let secret: string;
+  try {
+    secret = readFileSync(file, 'utf8').trim();
+  } catch (cause) {
+    throw new Error(`s3SecretKeyFile: ${(cause as Error).message}`, { cause });
+  }
+  if (!/^\S+$/.test(secret)) throw new Error(`s3SecretKeyFile: ${file} must hold the secret and nothing else`);
+  return secret;
+}
