@@ -27,12 +27,12 @@ const floorRules = FLOORS.flatMap((rooms, floor) =>
 
 const faceRules = FLOORS.flat().map((room) => ({
   name: `face-of-${room}`,
-  comment: `${room} is entered through its index.ts, and by the management API through its routes.ts; config is read alone by the command line, before anything else is loaded`,
+  comment: `${room} is entered through its index.ts, by the management API through its routes.ts, by commands beside a server through its commands.ts; config is read alone by the command line, before anything else is loaded`,
   severity: 'error',
   from: { path: '^(packages|e2e|bench|scripts)/', pathNot: [`${SERVER}${room}/`, '\\.test\\.ts$', '^e2e/'] },
   to: {
     path: `${SERVER}${room}/`,
-    pathNot: [`${SERVER}${room}/(index|routes)\\.ts$`, `${SERVER}platform/config\\.ts$`],
+    pathNot: [`${SERVER}${room}/(index|routes|commands)\\.ts$`, `${SERVER}platform/config\\.ts$`],
   },
 }));
 

@@ -2,8 +2,11 @@ import { Command } from 'commander';
 import { registerAdmin } from './admin.ts';
 import { registerAdopt } from './adopt.ts';
 import { registerAudit } from './audit.ts';
+import { registerBackup } from './backup.ts';
 import { registerConfig } from './config.ts';
+import { registerDoctor } from './doctor.ts';
 import { registerEncryption } from './encryption.ts';
+import { registerScrub } from './scrub.ts';
 import { registerServe } from './serve.ts';
 
 process.umask(0o077); // whatever is written, in a data directory made by others too, is its owner's alone
@@ -19,6 +22,9 @@ registerAdmin(program);
 registerAudit(program);
 registerAdopt(program);
 registerEncryption(program);
+registerScrub(program);
+registerBackup(program);
+registerDoctor(program);
 
 try {
   await program.parseAsync();

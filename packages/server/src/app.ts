@@ -41,7 +41,7 @@ import {
   trailMigrations,
 } from './evidence/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
-import { lifecycleJobs, lifecycleMigrations } from './lifecycle/index.ts';
+import { lifecycleJobs, lifecycleMigrations, scrubState, suspectBlob } from './lifecycle/index.ts';
 import { type AdaptRoutes, createManagement } from './management.ts';
 import {
   AppError,
@@ -88,6 +88,8 @@ import { webhookConsumer, webhookJob, webhookMigrations, webhookPruneJob } from 
 /** Large transfer buffers of one process: 64 MiB at most. */
 const SLABS = 128;
 const HASH_THREADS = 2;
+/** With so many requests at once, work in the background steps back. */
+const BUSY_REQUESTS = 8;
 /** Addresses besides those of the distribution API. */
 const KNOWN = new Set(['/token', '/livez', '/readyz', '/metrics']);
 
@@ -134,10 +136,10 @@ export const migrations = [
   ...installationMigrations,
 ];
 
-/** Opens the database, of the data directory or on a server, and brings it up to date. */
+/** Opens the database, of the data directory or on a server, and brings it up to date, unless that is left to the server. */
 export async function openDatabase(
   config: Config,
-  options: { checkpoint: boolean; onWrite?: (seconds: number) => void },
+  options: { checkpoint: boolean; onWrite?: (seconds: number) => void; migrate?: boolean },
 ): Promise<Database> {
   const paths = dataPaths(config);
   mkdirSync(paths.root, { recursive: true, mode: 0o700 });
@@ -146,7 +148,7 @@ export async function openDatabase(
     ? await openPostgres(databaseAddress(config), { connections, ...options })
     : openSqlite(paths.database, options);
   try {
-    await database.migrate(migrations);
+    if (options.migrate !== false) await database.migrate(migrations);
     return database;
   } catch (error) {
     await database.close();
@@ -200,11 +202,16 @@ export async function startApp(config: Config, { shared, leader, holder, collect
   });
   const isKnown = async (name: string) => (await findAccount(database, name)) !== undefined;
   const notes = createNotes({ database, clock, log, sourceOf, isKnown });
+  const suspect = (digest: string) =>
+    void database
+      .write((tx) => suspectBlob(tx, digest, clock.now()), { durable: false })
+      .catch((error: unknown) => log.error({ err: error, digest }, 'a suspected blob cannot be looked at'));
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
   const registry = createRegistry({
     ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder, notes },
     uploadKey: createSecretKey(secrets.derive('uploads')),
+    suspect,
     options: config,
   });
   const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now, notes });
@@ -229,7 +236,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
       }),
       ...catalogJobs({ database, clock }),
       ...(blobs.encryption?.jobs ?? []),
-      ...lifecycleJobs({ database, blobs, clock, log, config }),
+      ...lifecycleJobs({ database, blobs, clock, log, config, isBusy: () => running >= BUSY_REQUESTS }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
       webhookPruneJob({ database, clock, logDays: config.webhookLogDays }),
@@ -244,6 +251,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     jobs: () => jobCounts(database),
     outboxBacklog: () => outboxBacklog(database),
     auditSinks: () => forwardingCounts(database),
+    storage: () => scrubState(database),
   });
   const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
   const stopping = new AbortController();

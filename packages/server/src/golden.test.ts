@@ -5,8 +5,13 @@ import './catalog/routes.ts';
 import './content/routes.ts';
 import './content/encryption/index.ts';
 import './evidence/routes.ts';
+import './lifecycle/routes.ts';
 import './release/routes.ts';
 import './api/index.ts';
+// And what commands beside a server ask.
+import './backup.ts';
+import './doctor.ts';
+import './scrub.ts';
 import { migrations } from './app.ts';
 import { createMetrics, QUERIES, sqliteCompiler } from './platform/index.ts';
 
@@ -15,7 +20,13 @@ import { createMetrics, QUERIES, sqliteCompiler } from './platform/index.ts';
 
 test('names, labels and help of all metrics', async () => {
   const metrics = createMetrics();
-  metrics.watch({ uploadsOpen: async () => 0, jobs: async () => [], outboxBacklog: async () => 0, auditSinks: async () => [] });
+  metrics.watch({
+    uploadsOpen: async () => 0,
+    jobs: async () => [],
+    outboxBacklog: async () => 0,
+    auditSinks: async () => [],
+    storage: async () => ({ damagedBlobs: 0, damagedManifests: 0, scrubbedAt: null }),
+  });
   const lines = metrics.registry.getMetricsAsArray().map((metric) => {
     const { name, help, aggregator, labelNames = [] } = metric as unknown as Described;
     return `${name}{${labelNames.join(',')}} ${kindOf(metric)}, over workers ${aggregator}: ${help}`;

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import {
   createUser,
   hashPassword,
@@ -29,7 +30,9 @@ export interface Server {
  * is one that servers share.
  */
 export async function serve(config: Config, adminPassword: string | undefined): Promise<Server> {
-  const release = isOnPostgres(config) ? () => undefined : lockData(dataPaths(config).lock);
+  const { lock, restoring } = dataPaths(config);
+  if (existsSync(restoring)) throw new Error(`${config.dataDir} is the half of a restore; run the same entrepot restore again`);
+  const release = isOnPostgres(config) ? () => undefined : lockData(lock);
   try {
     const first = await bootstrap(config, adminPassword);
     const count = workerCount(config);

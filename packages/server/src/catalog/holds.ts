@@ -17,6 +17,7 @@ const deleteHold = query<{ id: string }>()('deleteHold', (db, p) => db.deleteFro
 const deleteLapsed = query<{ now: number }>()('deleteLapsedHolds', (db, p) =>
   db.deleteFrom('collection_hold').where('held_until', '<=', p('now')),
 );
+const deleteHolds = query()('deleteHolds', (db) => db.deleteFrom('collection_hold'));
 const selectHolds = query<{ now: number }>()('holds', (db, p) =>
   db
     .selectFrom('collection_hold')
@@ -54,4 +55,8 @@ export async function releaseHold(tx: Session, id: string): Promise<boolean> {
 /** Holds in force; whatever turns a live blob into garbage looks here in the same transaction. */
 export async function holdsInForce(session: Session, now: number): Promise<CollectionHold[]> {
   return await session.all(selectHolds, { now });
+}
+
+export async function releaseAllHolds(tx: Session): Promise<void> {
+  await tx.run(deleteHolds, {});
 }

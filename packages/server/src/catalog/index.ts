@@ -1,7 +1,16 @@
 export { type AdoptedTag, adoptTag, noteChange, type TagMove } from './adoption.ts';
+export { type AffectedImage, pageOfAffected, tagsOfAffected } from './affected.ts';
 export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 export { dropBlobs, findBlob, type LinkedBlob, linkBlob, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
+export {
+  type Contradiction,
+  type ContradictionKind,
+  contradictions,
+  mendLink,
+  mendStored,
+  mendStrayReferences,
+} from './consistency.ts';
 export { artifactCount, repositoryCount } from './counts.ts';
 export {
   type Damage,
@@ -17,7 +26,8 @@ export {
   quarantineBlob,
 } from './damage.ts';
 export type { CatalogEvent } from './events.ts';
-export { type CollectionHold, holdsInForce, releaseHold, renewHold, takeHold } from './holds.ts';
+export { type ManifestRow, needsOfManifest, pageOfLinkedBlobs, pageOfManifests, twinsOfManifest } from './everything.ts';
+export { type CollectionHold, holdsInForce, releaseAllHolds, releaseHold, renewHold, takeHold } from './holds.ts';
 export { firstImmutable, type Immutability, type ImmutableBy, immutabilityOf } from './immutability.ts';
 export {
   addImmutabilityRule,
@@ -28,7 +38,7 @@ export {
   type ImmutabilitySettings,
   immutabilityRulesIn,
 } from './immutability-rules.ts';
-export { forgetManifestDamage, markManifestDamaged, pageOfDamagedManifests } from './manifest-damage.ts';
+export { damagedManifestCount, forgetManifestDamage, markManifestDamaged, pageOfDamagedManifests } from './manifest-damage.ts';
 export {
   deleteManifest,
   findManifest,
@@ -81,7 +91,7 @@ export {
 } from './reservations.ts';
 export { catalogMigrations } from './schema.ts';
 export { blobScope, repositoryScope } from './scopes.ts';
-export { claimBlob, findStored, keepStored, STORE_LIMIT_MS } from './stored-blobs.ts';
+export { claimBlob, findStored, keepStored, reviewStored, STORE_LIMIT_MS } from './stored-blobs.ts';
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';
@@ -112,6 +122,7 @@ export type { TrashKind } from './trash-schema.ts';
 export {
   clearUploadLeases,
   countUploads,
+  endAllUploads,
   endExpiredUpload,
   endUpload,
   expiredUploads,

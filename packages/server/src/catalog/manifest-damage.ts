@@ -29,6 +29,13 @@ const damagedAfter = query<{ after: number; limit: number }>()('damagedManifests
     .limit(p('limit')),
 );
 
+const countDamaged = query()('countDamagedManifests', (db) =>
+  db
+    .selectFrom('damaged_manifest')
+    .innerJoin('manifest', 'manifest.id', 'damaged_manifest.manifest_id')
+    .select((eb) => eb.fn.countAll<number>().as('count')),
+);
+
 export interface DamagedManifest {
   readonly id: number;
   readonly digest: string;
@@ -49,4 +56,8 @@ export async function forgetManifestDamage(tx: Session, id: number): Promise<boo
 /** Damaged manifests by number, after one of them. */
 export async function pageOfDamagedManifests(session: Session, after: number, limit: number): Promise<DamagedManifest[]> {
   return await session.all(damagedAfter, { after, limit });
+}
+
+export async function damagedManifestCount(session: Session): Promise<number> {
+  return (await session.first(countDamaged, {}))?.count ?? 0;
 }

@@ -73,6 +73,7 @@ const countSessions = query()('countUploads', (db) => db.selectFrom('upload_sess
 const clearLeasesOf = query<{ from: string; to: string }>()('clearUploadLeasesOf', (db, p) =>
   db.updateTable('upload_session').set({ lease: null, lease_until: 0 }).where('lease', '>=', p('from')).where('lease', '<', p('to')),
 );
+const removeAll = query()('removeAllUploads', (db) => db.deleteFrom('upload_session'));
 const clearLeases = query()('clearUploadLeases', (db) =>
   db.updateTable('upload_session').set({ lease: null, lease_until: 0 }).where('lease', 'is not', null),
 );
@@ -157,4 +158,9 @@ export function uploadLease(holder: string): string {
 export async function clearUploadLeases(tx: Session, holder?: string): Promise<void> {
   if (holder === undefined) await tx.run(clearLeases, {});
   else await tx.run(clearLeasesOf, { from: `${holder}/`, to: `${holder}0` }); // the character after the slash
+}
+
+/** Ends all uploads: their bytes are lost. Who goes on with one is told that it is unknown, and begins anew. */
+export async function endAllUploads(tx: Session): Promise<void> {
+  await tx.run(removeAll, {});
 }

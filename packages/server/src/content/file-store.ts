@@ -36,14 +36,11 @@ export function openFileStore(root: string): BlobStore {
   mkdirSync(uploads, { recursive: true });
   const directories = new DirectorySync();
   const made = new Set<string>();
+  const readable = openReadOnlyStore(root);
 
   const uploadPath = (id: string) => join(uploads, id);
 
-  function blobPath(digest: string): string {
-    const parsed = parseDigest(digest);
-    if (!parsed) throw new Error('a digest outside the grammar reached the store');
-    return join(root, 'blobs', parsed.algorithm, parsed.hex.slice(0, 2), parsed.hex, 'data');
-  }
+  const blobPath = (digest: string) => blobPathIn(root, digest);
 
   /** Makes the parents that all blobs share, durable, once for each run. */
   async function ensureShared(folder: string): Promise<void> {
@@ -68,10 +65,7 @@ export function openFileStore(root: string): BlobStore {
   }
 
   return {
-    async open(digest) {
-      const path = blobPath(digest);
-      return await openReader(path).catch(ignore('ENOENT'));
-    },
+    open: readable.open,
 
     async uploadSize(id) {
       return statSync(uploadPath(id), { throwIfNoEntry: false })?.size ?? 0;
@@ -139,6 +133,27 @@ export function openFileStore(root: string): BlobStore {
       await directories.sync(dirname(dirname(path))).catch(ignore('ENOENT'));
     },
 
+    blobs: readable.blobs,
+
+    async ping() {
+      const path = uploadPath(`ping-${randomUUID()}`);
+      try {
+        const fd = await openFile(path, 'wx', 0o600);
+        await writeAll(fd, Buffer.from('ping'), 4, 0).finally(() => closeSync(fd));
+      } finally {
+        await rm(path, { force: true });
+      }
+    },
+  };
+}
+
+/** The reading half of a file store: writes nothing, and makes no folder. */
+export function openReadOnlyStore(root: string): Pick<BlobStore, 'open' | 'blobs' | 'ping'> {
+  return {
+    async open(digest) {
+      return await openReader(blobPathIn(root, digest)).catch(ignore('ENOENT'));
+    },
+
     async *blobs() {
       for (const algorithm of ['sha256', 'sha512']) {
         const top = join(root, 'blobs', algorithm);
@@ -154,15 +169,15 @@ export function openFileStore(root: string): BlobStore {
     },
 
     async ping() {
-      const path = uploadPath(`ping-${randomUUID()}`);
-      try {
-        const fd = await openFile(path, 'wx', 0o600);
-        await writeAll(fd, Buffer.from('ping'), 4, 0).finally(() => closeSync(fd));
-      } finally {
-        await rm(path, { force: true });
-      }
+      await stat(root);
     },
   };
+}
+
+function blobPathIn(root: string, digest: string): string {
+  const parsed = parseDigest(digest);
+  if (!parsed) throw new Error('a digest outside the grammar reached the store');
+  return join(root, 'blobs', parsed.algorithm, parsed.hex.slice(0, 2), parsed.hex, 'data');
 }
 
 async function openReader(path: string): Promise<BlobReader> {

@@ -1,6 +1,6 @@
-export type { BlobReader, BlobStore, UploadWriter } from './blob-store.ts';
+export type { BlobReader, BlobStore, StoredBlob, UploadWriter } from './blob-store.ts';
 export type { Encryption } from './encryption/index.ts';
-export { openFileStore } from './file-store.ts';
+export { openFileStore, openReadOnlyStore } from './file-store.ts';
 export { HashThreads, type StreamHash } from './hashing.ts';
 export { type ContentStore, openStore } from './open-store.ts';
 export { readSmall } from './read-small.ts';

@@ -12,3 +12,4 @@ export {
 } from './adoption/index.ts';
 export { lifecycleJobs } from './jobs.ts';
 export { lifecycleMigrations } from './schema.ts';
+export { type RepairSource, scrubState, suspectBlob } from './scrub/index.ts';

@@ -1,5 +1,6 @@
 import type { BlobStore } from '../content/index.ts';
 import type { Clock, Config, Database, Log } from '../platform/index.ts';
+import type { RepairSource } from './scrub/index.ts';
 
 /** What the room stands on, handed over by `app.ts`. */
 export interface LifecycleParts {
@@ -8,4 +9,8 @@ export interface LifecycleParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly config: Config;
+  /** Where the bytes of a damaged blob may be had again. */
+  readonly repairSources?: readonly RepairSource[];
+  /** Whether requests press in this process right now. */
+  isBusy?(): boolean;
 }

@@ -1,10 +1,12 @@
 // The room's other face: its route tables, loaded with the management API and not before.
 import type { Route } from '../platform/index.ts';
+import { doctorRoutes } from './doctor/routes.ts';
 import { immutabilityRoutes } from './immutability/routes.ts';
 import type { LifecycleParts } from './parts.ts';
 import { quotaRoutes } from './quota/routes.ts';
+import { scrubRoutes } from './scrub/routes.ts';
 import { trashRoutes } from './trash/routes.ts';
 
 export function lifecycleRoutes(parts: LifecycleParts): Route[] {
-  return [...immutabilityRoutes(parts), ...quotaRoutes(parts), ...trashRoutes(parts)];
+  return [...immutabilityRoutes(parts), ...quotaRoutes(parts), ...trashRoutes(parts), ...scrubRoutes(parts), ...doctorRoutes(parts)];
 }

@@ -1,5 +1,6 @@
 import type { Migration } from '../platform/index.ts';
 import { adoptionMigrations } from './adoption/index.ts';
+import { scrubMigrations } from './scrub/index.ts';
 
 /** Tables of this room, in the order in which they are made. */
-export const lifecycleMigrations: readonly Migration[] = [...adoptionMigrations];
+export const lifecycleMigrations: readonly Migration[] = [...adoptionMigrations, ...scrubMigrations];

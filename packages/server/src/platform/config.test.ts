@@ -91,6 +91,7 @@ describe('configuration', () => {
       encryptionVaultTokenFile: ['a', 'b', 'c'],
       encryptionVaultNamespace: ['a', 'a/b', 'c'],
       encryptionAwsKey: ['arn:aws:kms:eu-west-1:111122223333:key/a', 'alias/b', 'c'],
+      scrubOrphans: ['keep', 'collect', 'keep'],
       outboundAllow: ['10.0.0.1', '*.corp.example', '10.0.0.3'],
       outboundProxy: ['http://a:1', 'http://b:2', 'http://c:3'],
       outboundCaFile: ['a', 'b', 'c'],
@@ -268,6 +269,7 @@ describe('mistakes', () => {
     ],
     ['encryptionVaultNamespace', ['a b', 'a\nb']],
     ['encryptionAwsKey', ['a b', 'alias/ä']],
+    ['scrubOrphans', ['', 'remove']],
     ['outboundProxy', ['proxy:3128', 'socks5://proxy', 'http://proxy/path']],
     ['sparseIndexes', ['', '1', 'yes', 'TRUE']],
   ])('%s: text outside its grammar', (key, texts) => {

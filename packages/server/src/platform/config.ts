@@ -207,6 +207,24 @@ export const ConfigSchema = Type.Object({
     default: 14,
     description: 'how long deleted tags, manifests and repositories can be restored, unless their project says otherwise; 0: not at all',
   }),
+  scrubDays: Type.Integer({
+    minimum: 0,
+    maximum: 3650,
+    default: 30,
+    description: 'all that is stored is read and verified once in so many days; 0 for only when asked for',
+  }),
+  scrubMibPerSecond: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 16,
+    description: 'how many MiB per second that reads at most; less while requests press',
+  }),
+  scrubOrphans: Type.String({
+    pattern: '^(auto|keep|collect)$',
+    default: 'auto',
+    description:
+      'what becomes of objects in the store that nothing knows of: keep, collect, or auto, which keeps them where storageDir is given',
+  }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
   sessionIdleMinutes: Type.Integer({
@@ -395,7 +413,9 @@ export function workerCount(config: Config): number {
 }
 
 /** The folders of a data directory. */
-export function dataPaths(config: Config): Readonly<Record<'root' | 'database' | 'blobs' | 'keys' | 'lock' | 'checkpoints', string>> {
+export function dataPaths(
+  config: Config,
+): Readonly<Record<'root' | 'database' | 'blobs' | 'keys' | 'lock' | 'checkpoints' | 'restoring', string>> {
   const root = resolve(config.dataDir);
   return {
     root,
@@ -404,6 +424,7 @@ export function dataPaths(config: Config): Readonly<Record<'root' | 'database' |
     keys: config.keysDir === '' ? resolve(root, 'keys') : resolve(config.keysDir),
     lock: resolve(root, 'server.lock'),
     checkpoints: resolve(root, 'audit', 'checkpoints.ndjson'),
+    restoring: resolve(root, 'restoring'),
   };
 }
 

@@ -36,6 +36,7 @@ export {
   BEFORE_ALL,
   beyond,
   containing,
+  copySqlite,
   type Database,
   holdsText,
   type MaybePromise,
@@ -49,6 +50,7 @@ export {
   type Session,
   sortOf,
   sqliteCompiler,
+  sqliteProblems,
   upTo,
   type Value,
 } from './database/index.ts';
@@ -67,6 +69,7 @@ export {
   type JobRunner,
   jobCounts,
   jobMigrations,
+  latestJob,
   pauseAfter,
   pruneJobs,
 } from './jobs/index.ts';

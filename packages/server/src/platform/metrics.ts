@@ -24,6 +24,8 @@ interface Sources {
   outboxBacklog(): Promise<number>;
   /** Of each kind of audit sink: how far behind, and what is set aside. */
   auditSinks(): Promise<readonly { readonly kind: string; readonly backlog: number; readonly parked: number }[]>;
+  /** What is in quarantine, and when scrub was last through with everything, in milliseconds. */
+  storage(): Promise<{ readonly damagedBlobs: number; readonly damagedManifests: number; readonly scrubbedAt: number | null }>;
 }
 
 export interface Metrics {
@@ -144,7 +146,7 @@ export function createMetrics(): Metrics {
     },
     job: (kind, outcome, seconds) => jobTime.child(kind, outcome)(seconds),
     sinkFailure: (kind) => sinkFailures.inc({ kind }),
-    watch({ uploadsOpen, jobs, outboxBacklog, auditSinks }) {
+    watch({ uploadsOpen, jobs, outboxBacklog, auditSinks, storage }) {
       const ask = (name: string, help: string, set: (gauge: Gauge) => Promise<void>, labelNames: string[] = []) =>
         new Gauge({
           name,
@@ -168,6 +170,15 @@ export function createMetrics(): Metrics {
         for (const state of JOB_STATES) gauge.set({ state }, rows.find((row) => row.state === state)?.jobs ?? 0);
       };
       ask('entrepot_jobs', 'Jobs by state', countJobs, ['state']);
+      ask('entrepot_damaged_blobs', 'Stored blobs that are damaged, and so not shown to clients', async (gauge) =>
+        gauge.set((await storage()).damagedBlobs),
+      );
+      ask('entrepot_damaged_manifests', 'Manifests whose bytes in the database are damaged', async (gauge) =>
+        gauge.set((await storage()).damagedManifests),
+      );
+      ask('entrepot_scrub_completed_timestamp_seconds', 'When all that is stored was last read and verified; 0 for never', async (gauge) =>
+        gauge.set(((await storage()).scrubbedAt ?? 0) / 1000),
+      );
       const behind = async (gauge: Gauge) => {
         for (const { kind, backlog } of await auditSinks()) gauge.set({ kind }, backlog);
       };

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import { parseDigest } from '@entrepot/oci';
+import { digestOf, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
 import { blobScope, findBlob, findRepository, isDamagedIn, renewBlob, repositoryScope, unlinkBlob } from '../catalog/index.ts';
 import { type BlobReader, sendRange } from '../content/index.ts';
@@ -29,7 +29,7 @@ export interface BlobHandlers {
 }
 
 /** end-2 and end-10 of distribution-spec. */
-export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock, options }: RegistryParts): BlobHandlers {
+export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock, options, suspect }: RegistryParts): BlobHandlers {
   const small = new LRUCache<string, Uint8Array>({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length + 200 });
   const openTime = metrics.store('open');
   const renewMs = (options.collectionGraceSeconds * 1000) / 2;
@@ -148,6 +148,8 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock
         if (length === 0) throw new Error(`the blob ends at ${at}, before ${size}`);
         at += length;
       }
+      // Cheap for so few bytes; larger blobs are hashed by scrub.
+      if (digestOf(bytes, parseDigest(digest)?.algorithm) !== digest) throw damaged(digest, 'other bytes than its digest says');
       small.set(digest, bytes);
       return bytes;
     } finally {
@@ -159,8 +161,14 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock
     const reader = await blobs.open(digest);
     if (reader?.size === size) return reader;
     await reader?.close();
-    log.error({ digest, expected: size, found: reader?.size }, 'a stored blob is missing or has a wrong size');
-    throw new AppError('unavailable', 'the blob cannot be read at the moment');
+    throw damaged(digest, reader ? `${reader.size} bytes, not ${size}` : 'no bytes at all');
+  }
+
+  /** What a request met is looked at in the background; until then, as nobody knows whether it stays so, it is to be asked for again. */
+  function damaged(digest: string, found: string): AppError {
+    log.error({ digest, found }, 'a stored blob is not what it should be');
+    suspect(digest);
+    return new AppError('unavailable', 'the blob cannot be read at the moment', { headers: { 'Retry-After': '2' } });
   }
 
   async function remove(call: Call): Promise<void> {

@@ -32,6 +32,8 @@ export interface RegistryParts {
   readonly options: RegistryOptions;
   /** Seals the ids of upload sessions. */
   readonly uploadKey: KeyObject;
+  /** Told of a blob that met a request and is not what it should be; does not wait for what is made of it. */
+  suspect(digest: string): void;
   /** Names this process in the leases it holds. */
   readonly holder: string;
 }

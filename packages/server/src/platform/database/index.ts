@@ -11,3 +11,4 @@ export { AFTER_ALL, BEFORE_ALL, beyond, containing, holdsText, type Order, sortO
 export { openPostgres } from './open-postgres.ts';
 export { QUERIES, type Query, queriesOf, sqliteCompiler, type Value } from './query.ts';
 export { openSqlite } from './sqlite.ts';
+export { copySqlite, sqliteProblems } from './sqlite-file.ts';

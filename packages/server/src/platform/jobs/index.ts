@@ -7,6 +7,7 @@ export {
   type JobDefinition,
   type JobView,
   jobCounts,
+  latestJob,
   type NewJob,
   pruneJobs,
   type Schedule,

@@ -95,6 +95,11 @@ export async function pageOfJobs(
   return (await session.all(jobLists[order], { last, kind, state, limit })).map(toView);
 }
 
+/** The newest job of a kind and state. */
+export async function latestJob(session: Session, kind: string, state: JobState): Promise<JobView | undefined> {
+  return (await pageOfJobs(session, { order: 'desc', kind, state, limit: 1 }))[0];
+}
+
 function toView(row: Omit<JobView, 'progress' | 'result'> & { progress: string | null; result: string | null }): JobView {
   return { ...row, progress: parsed(row.progress), result: parsed(row.result) };
 }

@@ -1,0 +1,180 @@
+import { createPrivateKey, sign } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { openDatabase } from './app.ts';
+import { holdsInForce, releaseHold, takeHold } from './catalog/index.ts';
+import { openStore } from './content/index.ts';
+import {
+  type BackedUp,
+  chooseSnapshot,
+  createBackup,
+  listSnapshots,
+  placeFile,
+  pruneSnapshots,
+  type Restored,
+  readSnapshot,
+  restoreSnapshot,
+  type Snapshot,
+  settleRestored,
+  type Verified,
+  verifySnapshot,
+} from './lifecycle/commands.ts';
+import { commandLine, withInstallation } from './local.ts';
+import { audit, type Config, copySqlite, createLog, dataPaths, newId, systemClock } from './platform/index.ts';
+
+const HOUR_MS = 3_600_000;
+
+export interface BackupOptions {
+  /** File with the passphrase that seals the keys. */
+  readonly passphraseFile?: string | undefined;
+  readonly plainKeys?: boolean;
+  readonly withoutKeys?: boolean;
+  readonly keep?: number | undefined;
+  readonly signal: AbortSignal;
+  progress(done: { blobs: number; copied: number; bytes: number }): void;
+}
+
+/** Adds a snapshot to a backup of an installation, beside its running server too. */
+export async function backUp(config: Config, folder: string, options: BackupOptions): Promise<BackedUp> {
+  const keys = keysToKeep(config, options);
+  const paths = dataPaths(config);
+  return await withInstallation(config, async ({ database, blobs, clock, actor }) =>
+    createBackup(folder, {
+      ...{ database, blobs, clock, actor, keys, keep: options.keep },
+      ...{ signal: options.signal, progress: options.progress },
+      checkpoints: paths.checkpoints,
+      copyDatabase: (target) => copySqlite(paths.database, target, options.signal),
+      sign: (text) => signatureOf(join(paths.keys, 'audit.key'), text),
+    }),
+  );
+}
+
+function keysToKeep(config: Config, { passphraseFile, plainKeys, withoutKeys }: BackupOptions) {
+  const ways = [passphraseFile !== undefined, plainKeys === true, withoutKeys === true].filter(Boolean).length;
+  if (ways !== 1) {
+    throw new Error(
+      'say what becomes of the keys: --passphrase-file FILE seals them, --plain-keys copies them as they are (whoever has the ' +
+        'backup then has the installation), --without-keys leaves them out (keep a copy elsewhere: without them secrets and the audit trail are lost)',
+    );
+  }
+  if (withoutKeys === true) return { kept: 'none' } as const;
+  const folder = dataPaths(config).keys;
+  const names = existsSync(folder)
+    ? readdirSync(folder).filter((name) => statSync(join(folder, name)).isFile() && !name.startsWith('.'))
+    : [];
+  if (names.length === 0) throw new Error(`there are no keys in ${folder}`);
+  const files = new Map(names.map((name) => [name, readFileSync(join(folder, name))]));
+  if (passphraseFile === undefined) return { kept: 'plain', files } as const;
+  return { kept: 'sealed', files, passphrase: readPassphrase(passphraseFile) } as const;
+}
+
+/** The first line of a file that only its owner may read. */
+function readPassphrase(file: string): string {
+  if ((statSync(file).mode & 0o077) !== 0) throw new Error(`${file} may be read by others; run: chmod 600 ${file}`);
+  return readFileSync(file, 'utf8').split('\n')[0] ?? '';
+}
+
+function signatureOf(keyFile: string, text: string): string | null {
+  if (!existsSync(keyFile)) return null;
+  return sign(null, Buffer.from(text), createPrivateKey(readFileSync(keyFile))).toString('base64');
+}
+
+/** Snapshots of a backup, oldest first. */
+export function snapshotsOf(folder: string): Snapshot[] {
+  return listSnapshots(folder).map((id) => readSnapshot(folder, id).snapshot);
+}
+
+export interface VerifyOptions {
+  readonly snapshot?: string | undefined;
+  readonly quick?: boolean;
+  readonly publicKey?: string | undefined;
+  readonly discardDamaged?: boolean;
+  readonly signal: AbortSignal;
+  progress(blobs: number): void;
+}
+
+/** Verifies a snapshot, the newest unless one is named. */
+export async function verifyBackup(folder: string, options: VerifyOptions): Promise<Verified & { snapshot: Snapshot }> {
+  const signed = chooseSnapshot(folder, options.snapshot);
+  const found = await verifySnapshot(folder, signed, {
+    deep: options.quick !== true,
+    publicKey: options.publicKey === undefined ? undefined : readFileSync(options.publicKey, 'utf8'),
+    discard: options.discardDamaged === true,
+    signal: options.signal,
+    progress: options.progress,
+  });
+  return { ...found, snapshot: signed.snapshot };
+}
+
+/** Removes all but the newest snapshots of a backup. */
+export async function pruneBackup(folder: string, keep: number): Promise<string[]> {
+  return await pruneSnapshots(folder, keep);
+}
+
+export interface RestoreOptions {
+  readonly snapshot?: string | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly signal: AbortSignal;
+  progress(blobs: number): void;
+}
+
+/** Makes a new data directory from a backup. Throws where there is one already. */
+export async function restore(config: Config, folder: string, options: RestoreOptions): Promise<Restored & { snapshot: Snapshot }> {
+  const signed = chooseSnapshot(folder, options.snapshot);
+  const paths = dataPaths(config);
+  const restored = await restoreSnapshot(folder, signed, {
+    ...{ paths, signal: options.signal, progress: options.progress },
+    openBlobs: () => openStore(config, { log: createLog('silent') }),
+    passphrase: options.passphraseFile === undefined ? undefined : readPassphrase(options.passphraseFile),
+    placeDatabase: async (file, snapshot) => {
+      for (const end of ['', '-wal', '-shm']) rmSync(`${paths.database}${end}`, { force: true }); // of a run that died here
+      placeFile(file, paths.database);
+      const database = await openDatabase(config, { checkpoint: false });
+      try {
+        await database.write(async (tx) => {
+          await settleRestored(tx);
+          const resource = { type: 'backup', name: snapshot.id };
+          const entry = { actor: commandLine(), origin: null, action: 'backup.restore', outcome: 'success' } as const;
+          await audit(tx, { ...entry, resource, after: { takenAt: snapshot.takenAt } }, systemClock);
+        });
+      } finally {
+        await database.close();
+      }
+    },
+  });
+  return { ...restored, snapshot: signed.snapshot };
+}
+
+/** Holds collection for whoever copies the database with tools of its own; gives the id that releases it. */
+export async function holdCollection(config: Config, hours: number): Promise<{ id: string; until: Date }> {
+  if (!(hours > 0 && hours <= 168)) throw new Error('a hold lasts at most 168 hours');
+  return await withInstallation(config, async ({ database, clock, actor }) => {
+    const id = newId();
+    const now = clock.now();
+    const until = now + hours * HOUR_MS;
+    await database.write(async (tx) => {
+      await takeHold(tx, { id, reason: `command line, by ${actor.name}`, now, until });
+      const resource = { type: 'collection-hold', name: id };
+      const after = { until: new Date(until).toISOString() };
+      await audit(tx, { actor, origin: null, action: 'collection-hold.create', resource, outcome: 'success', after }, clock);
+    });
+    return { id, until: new Date(until) };
+  });
+}
+
+export async function releaseCollection(config: Config, id: string): Promise<void> {
+  await withInstallation(config, async ({ database, clock, actor }) => {
+    await database.write(async (tx) => {
+      if (!(await releaseHold(tx, id)))
+        throw new Error(`there is no hold ${id}; in force are ${await idsOf(holdsInForce(tx, clock.now()))}`);
+      const resource = { type: 'collection-hold', name: id };
+      await audit(tx, { actor, origin: null, action: 'collection-hold.delete', resource, outcome: 'success' }, clock);
+    });
+  });
+}
+
+async function idsOf(holds: ReturnType<typeof holdsInForce>): Promise<string> {
+  return (await holds).map(({ id }) => id).join(', ') || 'none';
+}
+
+export type { Snapshot } from './lifecycle/commands.ts';

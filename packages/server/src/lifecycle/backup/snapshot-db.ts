@@ -1,0 +1,36 @@
+import { DatabaseSync } from 'node:sqlite';
+import type { StoredBlob } from '../../content/index.ts';
+
+/** The database of a snapshot, opened so that nothing of it changes. */
+export interface SnapshotDatabase {
+  /** Blobs that the store had, by digest. */
+  blobs(): Iterable<StoredBlob>;
+  hasBlob(digest: string): boolean;
+  migrations(): string[];
+  /** What SQLite finds wrong with the file; nothing where it is sound. */
+  problems(): string[];
+  close(): void;
+}
+
+/** Opens the database of a snapshot. What is asked here are files that never change, whatever database the server has. */
+export function openSnapshotDatabase(path: string): SnapshotDatabase {
+  const database = new DatabaseSync(path, { readOnly: true });
+  const one = database.prepare("SELECT 1 FROM stored_blob WHERE digest = ? AND state = 'live'");
+  return {
+    blobs: () =>
+      database.prepare("SELECT digest, size FROM stored_blob WHERE state = 'live' ORDER BY digest").iterate() as Iterable<StoredBlob>,
+    hasBlob: (digest) => one.get(digest) !== undefined,
+    migrations: () =>
+      database
+        .prepare('SELECT name FROM migration ORDER BY name')
+        .all()
+        .map(({ name }) => String(name)),
+    problems: () =>
+      database
+        .prepare('PRAGMA integrity_check(20)')
+        .all()
+        .map(({ integrity_check: found }) => String(found))
+        .filter((found) => found !== 'ok'),
+    close: () => database.close(),
+  };
+}

@@ -1,0 +1,18 @@
+// The room's third face: what commands on the command line do, beside a server or without one. No server loads it.
+export {
+  type BackedUp,
+  chooseSnapshot,
+  createBackup,
+  listSnapshots,
+  placeFile,
+  pruneSnapshots,
+  type Restored,
+  readSnapshot,
+  restoreSnapshot,
+  type Snapshot,
+  settleRestored,
+  type Verified,
+  verifySnapshot,
+} from './backup/index.ts';
+export { type Check, type Finding, graphChecks, hostChecks, type Report, runChecks, storeChecks } from './doctor/index.ts';
+export { createPace, folderSource, newPass, orphanGraceMs, type Pass, type RepairSource, repairBlob, scrub } from './scrub/index.ts';

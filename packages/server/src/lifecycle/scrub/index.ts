@@ -1,0 +1,10 @@
+export { examine } from './examine.ts';
+export { folderSource } from './folder-source.ts';
+export { orphanGraceMs, repairParts, scrubJobs, suspectBlob } from './jobs.ts';
+export { createPace, UNPACED } from './pace.ts';
+export { quarantine } from './quarantine.ts';
+export { type RepairParts, type RepairSource, repairBlob } from './repair.ts';
+export { scrubMigrations } from './schema.ts';
+export { type ScrubParts, scrub } from './scrub.ts';
+export { scrubState } from './state.ts';
+export { findPass, newPass, type Pass } from './store.ts';

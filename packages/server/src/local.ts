@@ -1,0 +1,67 @@
+import { existsSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { migrations, openDatabase } from './app.ts';
+import { type BlobStore, openStore } from './content/index.ts';
+import {
+  type AuditActor,
+  type Clock,
+  type Config,
+  createLog,
+  type Database,
+  dataPaths,
+  type Log,
+  queriesOf,
+  systemClock,
+} from './platform/index.ts';
+
+const query = queriesOf<{ migration: { name: string } }>('local');
+const appliedMigrations = query()('appliedMigrations', (db) => db.selectFrom('migration').select('name').orderBy('name'));
+
+/** An installation as a command beside the server sees it. */
+export interface Installation {
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly actor: AuditActor;
+}
+
+/** Who owns the data directory needs no login; the record says which account of the system it was. */
+export function commandLine(): AuditActor {
+  return { kind: 'command-line', id: null, name: userInfo().username, credential: null };
+}
+
+/** Migrations that the database has not had yet, and such that this version does not know. */
+export async function migrationState(database: Database): Promise<{ pending: string[]; unknown: string[] }> {
+  const applied = new Set((await database.all(appliedMigrations, {})).map(({ name }) => name));
+  const known = new Set(migrations.map(({ name }) => name));
+  return { pending: [...known].filter((name) => !applied.has(name)), unknown: [...applied].filter((name) => !known.has(name)) };
+}
+
+/** Throws where there is no registry: a folder named by mistake must not become one. */
+export function requireInstallation(config: Config): void {
+  const { root, database } = dataPaths(config);
+  if (!existsSync(database)) throw new Error(`there is no registry in ${root}; entrepot serve makes one`);
+}
+
+/**
+ * Opens an installation whose server may run, does something with it, and closes it. The tables are not brought up to date:
+ * that is for the server to do. Throws where they are of an older version.
+ */
+export async function withInstallation<T>(config: Config, work: (installation: Installation) => Promise<T>): Promise<T> {
+  requireInstallation(config);
+  const log = createLog('silent'); // a command says itself what it did
+  const database = await openDatabase(config, { checkpoint: false, migrate: false });
+  try {
+    const { pending } = await migrationState(database);
+    if (pending.length > 0) throw new Error('the database is of an older version; start the server of this version once');
+    const blobs = await openStore(config, { log });
+    try {
+      return await work({ database, blobs, clock: systemClock, log, actor: commandLine() });
+    } finally {
+      await blobs.close?.();
+    }
+  } finally {
+    await database.close();
+  }
+}
