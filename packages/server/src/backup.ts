@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs
 import { join } from 'node:path';
 import { openDatabase } from './app.ts';
 import { holdsInForce, releaseHold, takeHold } from './catalog/index.ts';
-import { openStore } from './content/index.ts';
+import { commandLine } from './command-line.ts';
+import { openBareStore } from './content/commands.ts';
 import {
   type BackedUp,
   chooseSnapshot,
@@ -19,7 +20,7 @@ import {
   type Verified,
   verifySnapshot,
 } from './lifecycle/commands.ts';
-import { commandLine, withInstallation } from './local.ts';
+import { withInstallation } from './local.ts';
 import { audit, type Config, copySqlite, createLog, dataPaths, newId, systemClock } from './platform/index.ts';
 
 const HOUR_MS = 3_600_000;
@@ -37,6 +38,7 @@ export interface BackupOptions {
 /** Adds a snapshot to a backup of an installation, beside its running server too. */
 export async function backUp(config: Config, folder: string, options: BackupOptions): Promise<BackedUp> {
   const keys = keysToKeep(config, options);
+  if (config.encryption !== 'off') throw new Error('an encrypted registry cannot be backed up by this version');
   const paths = dataPaths(config);
   return await withInstallation(config, async ({ database, blobs, clock, actor }) =>
     createBackup(folder, {
@@ -124,7 +126,7 @@ export async function restore(config: Config, folder: string, options: RestoreOp
   const paths = dataPaths(config);
   const restored = await restoreSnapshot(folder, signed, {
     ...{ paths, signal: options.signal, progress: options.progress },
-    openBlobs: () => openStore(config, { log: createLog('silent') }),
+    openBlobs: async () => (await openBareStore(config, createLog('silent'))).base,
     passphrase: options.passphraseFile === undefined ? undefined : readPassphrase(options.passphraseFile),
     placeDatabase: async (file, snapshot) => {
       for (const end of ['', '-wal', '-shm']) rmSync(`${paths.database}${end}`, { force: true }); // of a run that died here

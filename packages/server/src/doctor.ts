@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { openDatabase } from './app.ts';
 import { verifyAudit } from './audit.ts';
-import { openStore } from './content/index.ts';
+import { commandLine } from './command-line.ts';
 import { recordsInOrder } from './evidence/index.ts';
 import { type Check, type Finding, graphChecks, hostChecks, type Report, runChecks, storeChecks } from './lifecycle/commands.ts';
-import { commandLine, migrationState, requireInstallation } from './local.ts';
+import { migrationState, requireInstallation, withStore } from './local.ts';
 import {
   audit,
   auditHead,
@@ -47,15 +47,19 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
     { name: 'database', title: 'the database file', run: () => databaseFile(paths.database) },
   ];
   const common = { now: systemClock.now(), signal, begun: ({ name }: Check) => begun(name) };
-  const first = await runChecks(alone, { ...common, ...(mend ? { mend: (how) => how.run() } : {}) });
+  const repaired: [NonNullable<Finding['mend']>, Finding][] = []; // recorded once the database is known to be sound
+  const repairHost = async (how: NonNullable<Finding['mend']>, finding: Finding) => {
+    await how.run();
+    repaired.push([how, finding]);
+  };
+  const first = await runChecks(alone, { ...common, ...(mend ? { mend: repairHost } : {}) });
   if (first.checks.some(({ name, found }) => name === 'database' && found > 0)) return first; // nothing it says can be relied on
   const database = await openDatabase(config, { checkpoint: false, migrate: false });
   try {
     const { pending } = await migrationState(database);
     if (pending.length > 0) return merge(first, await runChecks([migrationCheck(database)], common));
     const log = createLog('silent');
-    const blobs = await openStore(config, { log });
-    try {
+    return await withStore(config, database, async (blobs) => {
       const actor = commandLine();
       const parts = { database, blobs, clock: systemClock, log, actor, config, sources: [] };
       const checks = [
@@ -66,16 +70,18 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
         { name: 'work', title: 'work in the background', run: () => work(database) },
         { name: 'audit', title: 'the audit trail', run: () => trail(config) },
       ];
-      const repair = async (how: NonNullable<Finding['mend']>, { where, what }: Finding) => {
-        await how.run();
+      const record = async (how: NonNullable<Finding['mend']>, { where, what }: Finding) => {
         const entry = { actor, origin: null, action: how.audit, outcome: 'success' } as const;
         const after = { found: what, done: how.does };
         await database.write((tx) => audit(tx, { ...entry, resource: { type: 'doctor', name: where }, after }, systemClock));
       };
+      const repair = async (how: NonNullable<Finding['mend']>, finding: Finding) => {
+        await how.run();
+        await record(how, finding);
+      };
+      for (const [how, finding] of repaired) await record(how, finding);
       return merge(first, await runChecks(checks, { ...common, ...(mend ? { mend: repair } : {}) }));
-    } finally {
-      await blobs.close?.();
-    }
+    });
   } finally {
     await database.close();
   }

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { migrations, openDatabase } from './app.ts';
+import { commandLine } from './command-line.ts';
 import { type BlobStore, openStore } from './content/index.ts';
 import {
   type AuditActor,
   type Clock,
   type Config,
   createLog,
+  createOutbound,
   type Database,
   dataPaths,
   type Log,
@@ -24,11 +25,6 @@ export interface Installation {
   readonly clock: Clock;
   readonly log: Log;
   readonly actor: AuditActor;
-}
-
-/** Who owns the data directory needs no login; the record says which account of the system it was. */
-export function commandLine(): AuditActor {
-  return { kind: 'command-line', id: null, name: userInfo().username, credential: null };
 }
 
 /** Migrations that the database has not had yet, and such that this version does not know. */
@@ -55,13 +51,23 @@ export async function withInstallation<T>(config: Config, work: (installation: I
   try {
     const { pending } = await migrationState(database);
     if (pending.length > 0) throw new Error('the database is of an older version; start the server of this version once');
-    const blobs = await openStore(config, { log });
+    return await withStore(config, database, (blobs) => work({ database, blobs, clock: systemClock, log, actor: commandLine() }));
+  } finally {
+    await database.close();
+  }
+}
+
+/** Opens the store of an installation, does something with it, and closes it. */
+export async function withStore<T>(config: Config, database: Database, work: (blobs: BlobStore) => Promise<T>): Promise<T> {
+  const outbound = createOutbound(config);
+  try {
+    const blobs = await openStore(config, { database, outbound, clock: systemClock, log: createLog('silent') });
     try {
-      return await work({ database, blobs, clock: systemClock, log, actor: commandLine() });
+      return await work(blobs);
     } finally {
       await blobs.close?.();
     }
   } finally {
-    await database.close();
+    await outbound.close();
   }
 }

@@ -37,6 +37,8 @@ export async function examine(blobs: Readable, blob: StoredBlob, examination: Ex
       return await readThrough(blobs, blob, examination);
     } catch (error) {
       signal.throwIfAborted();
+      const sealed = sealedDamage(error);
+      if (sealed !== undefined) return { problem: 'hash', detail: `is not what was sealed: ${sealed}` };
       if (error instanceof AppError) throw error;
       if (tries < TRIES) {
         await delay(retryMs * tries, undefined, { signal });
@@ -58,6 +60,12 @@ async function readThrough(blobs: Readable, { digest, size }: StoredBlob, examin
   } finally {
     await reader.close();
   }
+}
+
+/** What an encrypted store finds wrong with its own bytes; it tells clients only that they cannot be read at the moment. */
+function sealedDamage(error: unknown): string | undefined {
+  const found = [error, (error as { cause?: unknown }).cause].find((one) => (one as Error | undefined)?.name === 'DamagedBlob');
+  return (found as Error | undefined)?.message;
 }
 
 /** Digest of a reader's bytes, of the algorithm of the one that is expected. */
