@@ -21,7 +21,7 @@ import {
   verifySnapshot,
 } from './lifecycle/commands.ts';
 import { withInstallation } from './local.ts';
-import { audit, type Config, copySqlite, createLog, dataPaths, newId, systemClock } from './platform/index.ts';
+import { audit, type Config, copySqlite, createLog, dataPaths, isOnPostgres, newId, systemClock } from './platform/index.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -38,6 +38,10 @@ export interface BackupOptions {
 /** Adds a snapshot to a backup of an installation, beside its running server too. */
 export async function backUp(config: Config, folder: string, options: BackupOptions): Promise<BackedUp> {
   const keys = keysToKeep(config, options);
+  if (isOnPostgres(config))
+    throw new Error(
+      'a database on PostgreSQL is copied by pg_dump while entrepot backup hold keeps the blobs; see docs/reference/backup.md',
+    );
   if (config.encryption !== 'off') throw new Error('an encrypted registry cannot be backed up by this version');
   const paths = dataPaths(config);
   return await withInstallation(config, async ({ database, blobs, clock, actor }) =>

@@ -12,6 +12,7 @@ import {
   createLog,
   type Database,
   dataPaths,
+  isOnPostgres,
   jobCounts,
   outboxBacklog,
   sqliteProblems,
@@ -44,7 +45,7 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
   const alone: Check[] = [
     { name: 'configuration', title: 'the configuration', run: () => configuration(config) },
     ...hostChecks(paths),
-    { name: 'database', title: 'the database file', run: () => databaseFile(paths.database) },
+    ...(isOnPostgres(config) ? [] : [{ name: 'database', title: 'the database file', run: () => databaseFile(paths.database) }]),
   ];
   const common = { now: systemClock.now(), signal, begun: ({ name }: Check) => begun(name) };
   const repaired: [NonNullable<Finding['mend']>, Finding][] = []; // recorded once the database is known to be sound
@@ -61,7 +62,7 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
     const log = createLog('silent');
     return await withStore(config, database, async (blobs) => {
       const actor = commandLine();
-      const parts = { database, blobs, clock: systemClock, log, actor, config, sources: [] };
+      const parts = { database, blobs, clock: database.clock, log, actor, config, sources: [] };
       const checks = [
         migrationCheck(database),
         { name: 'clock', title: 'the clock', run: () => clock(database) },
@@ -73,7 +74,7 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
       const record = async (how: NonNullable<Finding['mend']>, { where, what }: Finding) => {
         const entry = { actor, origin: null, action: how.audit, outcome: 'success' } as const;
         const after = { found: what, done: how.does };
-        await database.write((tx) => audit(tx, { ...entry, resource: { type: 'doctor', name: where }, after }, systemClock));
+        await database.write((tx) => audit(tx, { ...entry, resource: { type: 'doctor', name: where }, after }, database.clock));
       };
       const repair = async (how: NonNullable<Finding['mend']>, finding: Finding) => {
         await how.run();

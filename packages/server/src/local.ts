@@ -10,9 +10,9 @@ import {
   createOutbound,
   type Database,
   dataPaths,
+  isOnPostgres,
   type Log,
   queriesOf,
-  systemClock,
 } from './platform/index.ts';
 
 const query = queriesOf<{ migration: { name: string } }>('local');
@@ -37,7 +37,7 @@ export async function migrationState(database: Database): Promise<{ pending: str
 /** Throws where there is no registry: a folder named by mistake must not become one. */
 export function requireInstallation(config: Config): void {
   const { root, database } = dataPaths(config);
-  if (!existsSync(database)) throw new Error(`there is no registry in ${root}; entrepot serve makes one`);
+  if (!isOnPostgres(config) && !existsSync(database)) throw new Error(`there is no registry in ${root}; entrepot serve makes one`);
 }
 
 /**
@@ -51,7 +51,7 @@ export async function withInstallation<T>(config: Config, work: (installation: I
   try {
     const { pending } = await migrationState(database);
     if (pending.length > 0) throw new Error('the database is of an older version; start the server of this version once');
-    return await withStore(config, database, (blobs) => work({ database, blobs, clock: systemClock, log, actor: commandLine() }));
+    return await withStore(config, database, (blobs) => work({ database, blobs, clock: database.clock, log, actor: commandLine() }));
   } finally {
     await database.close();
   }
@@ -61,7 +61,7 @@ export async function withInstallation<T>(config: Config, work: (installation: I
 export async function withStore<T>(config: Config, database: Database, work: (blobs: BlobStore) => Promise<T>): Promise<T> {
   const outbound = createOutbound(config);
   try {
-    const blobs = await openStore(config, { database, outbound, clock: systemClock, log: createLog('silent') });
+    const blobs = await openStore(config, { database, outbound, clock: database.clock, log: createLog('silent') });
     try {
       return await work(blobs);
     } finally {

@@ -125,6 +125,10 @@ export async function findDamage(session: Session, digest: string): Promise<Dama
   return await session.first(damageOf, { digest });
 }
 
+export async function isQuarantined(session: Session, digest: string): Promise<boolean> {
+  return (await findDamage(session, digest)) !== undefined;
+}
+
 /** Damaged blobs by digest, after one of them. */
 export async function pageOfDamaged(session: Session, after: string, limit: number): Promise<DamagedBlob[]> {
   return await session.all(damagedAfter, { after, limit });

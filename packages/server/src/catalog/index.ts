@@ -20,6 +20,7 @@ export {
   findDamage,
   holdersOfBlob,
   isDamagedIn,
+  isQuarantined,
   liftQuarantine,
   pageOfDamaged,
   postponeRepair,

@@ -49,9 +49,10 @@ export interface BlobStore {
   openUploadForReading(id: string): Promise<BlobReader>;
   /**
    * Turns an upload of so many bytes, verified by the caller, into a blob: durable when it resolves. Throws where the
-   * upload has another size by now.
+   * upload has another size by now. `replace`: what is stored under the digest is damaged, and not to be kept whatever it
+   * looks like.
    */
-  commit(id: string, digest: string, size: number): Promise<void>;
+  commit(id: string, digest: string, size: number, options?: { readonly replace?: boolean }): Promise<void>;
   /** Stores a small blob, verified by the caller, in one go: durable when it resolves. */
   put(digest: string, bytes: Uint8Array): Promise<void>;
   removeUpload(id: string): Promise<void>;

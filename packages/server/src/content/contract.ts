@@ -70,6 +70,19 @@ export function blobStoreContract(name: string, storage: () => TestStorage | Pro
         expect(await content(other, digest)).toEqual(bytes);
       });
 
+      it('that is damaged is replaced by a commit that is told so, whatever its size', async () => {
+        const bytes = randomBytes(300_000);
+        const digest = digestOf(bytes);
+        const id = newUpload();
+        await append(id, bytes);
+        await store.commit(id, digest, bytes.length);
+        await at.damage(digest, randomBytes(bytes.length));
+        const again = newUpload();
+        await append(again, bytes);
+        await other.commit(again, digest, bytes.length, { replace: true });
+        expect(await content(store, digest)).toEqual(bytes);
+      });
+
       it('is listed with its size, and no other thing is', async () => {
         const found = async () => {
           const all: string[] = [];

@@ -46,6 +46,6 @@ async function openBase(config: Config, log: Log): Promise<{ base: BlobStore; co
 }
 
 /** The store as it lies, without what encrypts it: for whoever copies sealed bytes as they are. */
-export async function openBareStore(config: Config, _log: Log): Promise<{ readonly base: BlobStore; readonly companions: Companions }> {
-  return await Promise.resolve(openBase(config));
+export async function openBareStore(config: Config, log: Log): Promise<{ readonly base: BlobStore; readonly companions: Companions }> {
+  return await openBase(config, log);
 }

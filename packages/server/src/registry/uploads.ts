@@ -9,6 +9,7 @@ import {
   dropReservation,
   findBlob,
   findStored,
+  isQuarantined,
   keepStored,
   liftQuarantine,
   linkBlob,
@@ -360,7 +361,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     // The bytes can be stored but once, so nobody may be about to remove what has their digest.
     if (await findStored(database, digest)) await claim(digest, bytes);
     const begun = performance.now();
-    await blobs.commit(id, digest, bytes);
+    await blobs.commit(id, digest, bytes, { replace: await isQuarantined(database, digest) });
     commitTime((performance.now() - begun) / 1000);
     if (!(await link(call, digest, bytes, { begun, session, room }))) throw collected();
   }

@@ -127,7 +127,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
     if (!isClaimed) throw new AppError('upload_busy', 'another request went on with this upload', { headers: { 'Retry-After': '5' } });
   }
 
-  async function commit(id: string, digest: string, size: number): Promise<void> {
+  async function commit(id: string, digest: string, size: number, options: { readonly replace?: boolean } = {}): Promise<void> {
     requireDigest(digest);
     const place = await placeOf(id);
     const found = place ? sizeOf(place) : 0;
@@ -138,7 +138,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
     }
     const { row, records } = place;
     const segments = await segmentsOf(database, id, records);
-    if (segments.length > maxSegments) return await commitAnew(id, digest, size);
+    if (segments.length > maxSegments) return await commitAnew(id, digest, size, options);
     const key = await keys.find(row.keyId);
     const end = sealEnding(key, digest, segments, records, restOf(place, key));
     const now = clock.now();
@@ -160,13 +160,13 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
     } finally {
       await below.close();
     }
-    await base.commit(id, digest, sealedAt(records) + end.length);
+    await base.commit(id, digest, sealedAt(records) + end.length, options);
     // The blob is there: what is left of the upload is taken away with the stale ones where it fails now.
     await database.write((tx) => deleteUploadRow(tx, id), soft(id)).catch(() => undefined);
   }
 
   /** Commits an upload that came in too many pieces as another one that came in one. */
-  async function commitAnew(id: string, digest: string, size: number): Promise<void> {
+  async function commitAnew(id: string, digest: string, size: number, options: { readonly replace?: boolean }): Promise<void> {
     const other = `anew-${randomUUID()}`;
     try {
       const reader = await openUploadForReading(id);
@@ -175,7 +175,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
       } finally {
         await reader.close();
       }
-      await commit(other, digest, size);
+      await commit(other, digest, size, options);
     } catch (error) {
       await removeUpload(other).catch(() => undefined);
       throw error;

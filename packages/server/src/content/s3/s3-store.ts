@@ -82,11 +82,11 @@ export function createS3Store(bucket: Bucket, { prefix, redirect, segmentBytes }
     throw toFailure(new Error(`another instance took over upload ${id} at the same time`));
   }
 
-  /** Puts the bytes of pieces under a digest, unless they are there. */
-  async function place(pieces: readonly Piece[], key: string, size: number): Promise<void> {
+  /** Puts the bytes of pieces under a digest, unless they are there; `replace`: those that are there are damaged. */
+  async function place(pieces: readonly Piece[], key: string, size: number, replace: boolean): Promise<void> {
     for (let conflicts = 0; conflicts < CONFLICTS; conflicts++) {
       const there = await bucket.size(key);
-      if (there === size) return;
+      if (there === size && !replace) return;
       // One of another size is damaged, and replaced.
       const wrote = await compose(bucket, pieces, key, { ifAbsent: there === undefined });
       if (wrote) {
@@ -136,14 +136,14 @@ export function createS3Store(bucket: Bucket, { prefix, redirect, segmentBytes }
       return createPieceReader(bucket, pieces, lengthOf(extentsOf(entries)));
     },
 
-    async commit(id, digest, size) {
+    async commit(id, digest, size, { replace = false } = {}) {
       const key = blobKey(digest);
       const remembered = known.get(id) ?? [];
       const entries = lengthOf(extentsOf(remembered)) === size ? remembered : await look(id);
       const found = lengthOf(extentsOf(entries));
       if (found !== size) throw new Error(`upload ${id} has ${found} bytes, not the ${size} that were verified`);
       if (size === 0) await bucket.put(key, new Uint8Array());
-      else await place(piecesOf(id, entries), key, size);
+      else await place(piecesOf(id, entries), key, size, replace);
       known.delete(id);
       // The blob is there, whatever becomes of these: who looks for leftovers finds them.
       await removeAll(entries.map(({ name }) => folderOf(id) + name)).catch(() => undefined);

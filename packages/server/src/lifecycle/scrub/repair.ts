@@ -72,7 +72,7 @@ async function storeAnew(blobs: BlobStore, { digest, size }: StoredBlob, reader:
     } finally {
       await written.close();
     }
-    await blobs.commit(id, digest, size);
+    await blobs.commit(id, digest, size, { replace: true });
     return true;
   } finally {
     await blobs.removeUpload(id);
