@@ -288,6 +288,8 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
 select "size", "unneeded_since" as "unneededSince" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
+-- catalog.blobsAstray
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "parent"."digest" as "name", "need"."digest" as "other" from "manifest_reference" as "need" inner join "manifest" as "parent" on "parent"."id" = "need"."manifest_id" inner join "repository" on "repository"."id" = "need"."repository_id" left join "repository_blob" as "link" on "link"."repository_id" = "need"."repository_id" and "link"."digest" = "need"."digest" where "need"."kind" = ? and "link"."digest" is null and "repository"."deleted_at" is null limit ?;
 -- catalog.blobsCounted
 select "counted"."digest", "counted"."size", "counted"."links", (select count(*) from repository_blob join repository on repository.id = repository_blob.repository_id
   where repository_blob.digest = counted.digest and repository.project_id = counted.project_id) as "found" from "project_blob" as "counted" where "counted"."project_id" = ? and "counted"."digest" > ? order by "counted"."digest" limit ?;
@@ -295,6 +297,8 @@ select "counted"."digest", "counted"."size", "counted"."links", (select count(*)
 select "repository_blob"."digest", "project_blob"."links" from "repository_blob" left join "project_blob" on "project_blob"."digest" = "repository_blob"."digest" and "project_blob"."project_id" = ? where "repository_blob"."repository_id" = ? and "repository_blob"."digest" > ? order by "repository_blob"."digest" limit ?;
 -- catalog.blobsMissingToRestore
 select "trash_reference"."digest", "damaged_blob"."digest" as "damaged" from "trash_reference" left join "repository_blob" on "repository_blob"."repository_id" = "trash_reference"."repository_id" and "repository_blob"."digest" = "trash_reference"."digest" left join "damaged_blob" on "damaged_blob"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and ("repository_blob"."digest" is null or "damaged_blob"."digest" is not null) limit ?;
+-- catalog.childrenAstray
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "parent"."digest" as "name", "need"."digest" as "other" from "manifest_reference" as "need" inner join "manifest" as "parent" on "parent"."id" = "need"."manifest_id" inner join "repository" on "repository"."id" = "need"."repository_id" left join "manifest" as "child" on "child"."repository_id" = "need"."repository_id" and "child"."digest" = "need"."digest" where "need"."kind" = ? and "child"."id" is null and "repository"."deleted_at" is null limit ?;
 -- catalog.childrenMissingToRestore
 select "trash_reference"."digest" from "trash_reference" left join "manifest" on "manifest"."repository_id" = "trash_reference"."repository_id" and "manifest"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and "manifest"."id" is null order by "trash_reference"."digest" limit ?;
 -- catalog.claimStored
@@ -305,6 +309,8 @@ delete from "quota_alert" where "project_id" = ? and "quota" = ?;
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" is not null;
 -- catalog.clearUploadLeasesOf
 update "upload_session" set "lease" = ?, "lease_until" = ? where "lease" >= ? and "lease" < ?;
+-- catalog.contentAstray
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "manifest"."digest" as "name", case when content.manifest_id is null then 'no' else 'other' end as "other" from "manifest" inner join "repository" on "repository"."id" = "manifest"."repository_id" left join "manifest_content" as "content" on "content"."manifest_id" = "manifest"."id" where ("content"."manifest_id" is null or length(content.bytes) != manifest.size) limit ?;
 -- catalog.contentInTrash
 select "bytes" from "trash_content" where "item_id" = ?;
 -- catalog.contentSize
@@ -318,6 +324,8 @@ select count(*) as "count" from (select "manifest"."id" from "manifest" where "m
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) limit ?) as "some";
 -- catalog.countDamaged
 select count(*) as "count" from "damaged_blob";
+-- catalog.countDamagedManifests
+select count(*) as "count" from "damaged_manifest" inner join "manifest" on "manifest"."id" = "damaged_manifest"."manifest_id";
 -- catalog.countRepositories
 select count(*) as "count" from "repository" where "project_id" = ? and "deleted_at" is null;
 -- catalog.countTags
@@ -340,6 +348,8 @@ delete from "repository_blob" where "repository_id" = ? and "digest" = ?;
 delete from "damaged_blob" where "digest" = ?;
 -- catalog.deleteHold
 delete from "collection_hold" where "id" = ?;
+-- catalog.deleteHolds
+delete from "collection_hold";
 -- catalog.deleteImmutabilityRule
 delete from "immutability_rule" where "id" = ?;
 -- catalog.deleteImmutabilityRulesOf
@@ -390,10 +400,16 @@ select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "le
 select "kept", "bytes", "repositories", "tags", "expires_at" as "until" from "quota_reservation" where "id" = ?;
 -- catalog.hideRepository
 update "repository" set "name" = ?, "deleted_at" = ? where "id" = ?;
+-- catalog.historyAstray
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "tag"."name", coalesce((select change.digest from tag_history as change
+  where change.repository_id = tag.repository_id and change.name = tag.name order by change.id desc limit 1), 'nothing') as "other" from "tag" inner join "repository" on "repository"."id" = "tag"."repository_id" where coalesce((select change.digest from tag_history as change
+  where change.repository_id = tag.repository_id and change.name = tag.name order by change.id desc limit 1), '') != tag.digest and "repository"."deleted_at" is null limit ?;
 -- catalog.holdersOf
 select "repository"."id", "repository"."name" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository"."deleted_at" is null order by "repository_blob"."repository_id" limit ?;
 -- catalog.holds
 select "id", "reason", "created_at" as "createdAt", "held_until" as "heldUntil" from "collection_hold" where "held_until" > ? order by "created_at" limit ?;
+-- catalog.imagesNeeding
+select "manifest"."id", "manifest"."repository_id" as "repositoryId", "manifest"."digest", "repository"."name" as "repository" from "repository_blob" inner join "manifest_reference" as "need" on "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? inner join "manifest" on "manifest"."id" = "need"."manifest_id" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" >= ? and ("repository_blob"."repository_id" > ? or "need"."manifest_id" > ?) and "repository"."deleted_at" is null order by "repository_blob"."repository_id", "need"."manifest_id" limit ?;
 -- catalog.immutabilityPlace
 select "name", "project_id" as "projectId" from "repository" where "id" = ?;
 -- catalog.immutabilityRule
@@ -458,10 +474,18 @@ select "project_quota"."project_id" as "projectId", "project_quota"."bytes", "pr
 select "bytes", "repositories", "tags" from "project_quota" where "project_id" = ?;
 -- catalog.limitsByName
 select "project"."id" as "projectId", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project_quota" inner join "project" on "project"."id" = "project_quota"."project_id" where "project"."name" = ?;
+-- catalog.linkedBlobsAfter
+select "digest", "size" from "stored_blob" where "digest" > ? and "state" = ? and "review_at" is null order by "digest" limit ?;
+-- catalog.linksAstray
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "link"."digest" as "name", coalesce("stored_blob"."state", 'no') as "other" from "repository_blob" as "link" inner join "repository" on "repository"."id" = "link"."repository_id" left join "stored_blob" on "stored_blob"."digest" = "link"."digest" where ("stored_blob"."digest" is null or "stored_blob"."state" != ? or "stored_blob"."size" != "link"."size") limit ?;
+-- catalog.linksKept
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "link"."digest" as "name", '' as "other" from "repository_blob" as "link" inner join "repository" on "repository"."id" = "link"."repository_id" where "link"."unneeded_since" is null and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "link"."repository_id" and "need"."digest" = "link"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "link"."repository_id" and "kept"."digest" = "link"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0)) limit ?;
 -- catalog.linksOf
 select "digest" from "repository_blob" where "repository_id" = ? order by "digest" limit ?;
 -- catalog.linksOfBlob
 select count(*) as "links", max("repository_blob"."size") as "size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository"."project_id" = ?;
+-- catalog.linksOpen
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "link"."digest" as "name", '' as "other" from "repository_blob" as "link" inner join "repository" on "repository"."id" = "link"."repository_id" where "link"."unneeded_since" is not null and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "link"."repository_id" and "need"."digest" = "link"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "link"."repository_id" and "kept"."digest" = "link"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0)) limit ?;
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
@@ -480,8 +504,22 @@ select "media_type" as "mediaType", "artifact_type" as "artifactType", "content_
 select "trash_item"."id", "trash_item"."project_id" as "projectId", "trash_item"."repository_id" as "repositoryId", "trash_item"."repository", "trash_item"."kind", "trash_item"."name", "trash_item"."digest", "trash_item"."media_type" as "mediaType", "trash_item"."artifact_type" as "artifactType", "trash_item"."size", "trash_item"."with_id" as "withId", "trash_item"."job_id" as "jobId", "trash_item"."problem", "trash_item"."deleted_at" as "deletedAt", "trash_item"."deleted_by" as "deletedBy" from "trash_item" inner join "trash_manifest" on "trash_manifest"."item_id" = "trash_item"."id" where "trash_manifest"."repository_id" = ? and "trash_manifest"."digest" = ?;
 -- catalog.manifestSizes
 select "id", "size" from "manifest" where "repository_id" = ? and "id" > ? order by "id" limit ?;
+-- catalog.manifestTwins
+select "id" from "manifest" where "digest" = ? and "id" != ? order by "id" limit ?;
+-- catalog.manifestsAfter
+select "id", "repository_id" as "repositoryId", "digest", "media_type" as "mediaType", "size", "subject" from "manifest" where "id" > ? order by "id" limit ?;
+-- catalog.mendKeptLink
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and "unneeded_since" is null and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = ? and "kept"."digest" = ? and "kept"."kind" = ? and "kept"."item_id" != 0));
+-- catalog.mendOpenLink
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = ? and "kept"."digest" = ? and "kept"."kind" = ? and "kept"."item_id" != 0));
+-- catalog.mendOpenStored
+update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
+-- catalog.mendStrayReferences
+delete from "manifest_reference" where "manifest_id" = ? and not exists (select "manifest"."id" from "manifest" where "manifest"."id" = ?);
 -- catalog.moveManifestToTrash
 insert into "trash_manifest" ("item_id", "manifest_id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by") select cast(? as integer) as "item_id", "id" as "manifest_id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by" from "manifest" where "id" = ?;
+-- catalog.needsOfManifest
+select "kind", "digest" from "manifest_reference" where "manifest_id" = ?;
 -- catalog.olderTrashManifest
 select "item_id" as "id", "size" from "trash_manifest" where "repository_id" = ? and "digest" = ?;
 -- catalog.oldestManifests
@@ -530,6 +568,8 @@ select "name" from "project" where "id" = ?;
 select "project"."id" as "projectId", "project"."name", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project" left join "project_quota" on "project_quota"."project_id" = "project"."id" where "project"."name" >= ? and ("project"."name" > ? or "project"."name" > ?) and (? = ? or "project_quota"."project_id" is not null) order by "project"."name" asc limit ?;
 -- catalog.quotasDown
 select "project"."id" as "projectId", "project"."name", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project" left join "project_quota" on "project_quota"."project_id" = "project"."id" where "project"."name" <= ? and ("project"."name" < ? or "project"."name" < ?) and (? = ? or "project_quota"."project_id" is not null) order by "project"."name" desc limit ?;
+-- catalog.referencesAstray
+select "need"."repository_id" as "repositoryId", '' as "repository", cast(need.manifest_id as text) as "name", "need"."digest" as "other" from "manifest_reference" as "need" left join "manifest" on "manifest"."id" = "need"."manifest_id" and "manifest"."repository_id" = "need"."repository_id" where "manifest"."id" is null limit ?;
 -- catalog.referencesTo
 select "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? limit ?;
 -- catalog.releaseLinks
@@ -538,6 +578,8 @@ update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and 
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "trash_reference" as "part" where "part"."item_id" = ?) and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "repository_blob"."repository_id" and "kept"."digest" = "repository_blob"."digest" and "kept"."kind" = ? and "kept"."item_id" != ?));
 -- catalog.releaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "bytes" = ?, "digest" = ?, "updated_at" = ? where "id" = ? and "lease" = ?;
+-- catalog.removeAllUploads
+delete from "upload_session";
 -- catalog.removeExpiredUpload
 delete from "upload_session" where "id" = ? and "updated_at" < ? and "lease_until" < ?;
 -- catalog.removeLimits
@@ -604,6 +646,10 @@ update "quota_reservation" set "kept" = ?, "bytes" = ?, "repositories" = ?, "tag
 update "repository" set "name" = ?, "deleted_at" = ?, "version" = "version" + ? where "id" = ? and "deleted_at" is not null;
 -- catalog.storedBlob
 select "state", "review_at" as "reviewAt", "size" from "stored_blob" where "digest" = ?;
+-- catalog.storedKept
+select 0 as "repositoryId", '' as "repository", "stored_blob"."digest" as "name", '' as "other" from "stored_blob" where "state" = ? and "review_at" is null and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = "stored_blob"."digest") limit ?;
+-- catalog.storedOpen
+select 0 as "repositoryId", '' as "repository", "stored_blob"."digest" as "name", '' as "other" from "stored_blob" where "state" = ? and "review_at" is not null and exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = "stored_blob"."digest") limit ?;
 -- catalog.subjectByPrefix
 select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? and "subject" < ? limit ?;
 -- catalog.sumClaims
@@ -626,6 +672,8 @@ select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."r
 select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" > ?) order by "tag"."updated_at" asc, "tag"."name" asc limit ? offset ?;
 -- catalog.tagWindowByUpdateDown
 select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) order by "tag"."updated_at" desc, "tag"."name" desc limit ? offset ?;
+-- catalog.tagsAstray
+select "repository"."id" as "repositoryId", "repository"."name" as "repository", "tag"."name", "tag"."digest" as "other" from "tag" inner join "repository" on "repository"."id" = "tag"."repository_id" left join "manifest" on "manifest"."repository_id" = "tag"."repository_id" and "manifest"."digest" = "tag"."digest" where "manifest"."id" is null and "repository"."deleted_at" is null limit ?;
 -- catalog.tagsByName
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" > ?) and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."name" asc, "tag"."name" asc limit ?;
 -- catalog.tagsByNameDown
@@ -634,6 +682,8 @@ select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."u
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" > ?) and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" asc, "tag"."name" asc limit ?;
 -- catalog.tagsByUpdateDown
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" desc, "tag"."name" desc limit ?;
+-- catalog.tagsLeadingTo
+select "name" from "tag" where "repository_id" = ? and ("digest" = ? or "digest" in (select "parent"."digest" from "manifest_reference" as "need" inner join "manifest" as "parent" on "parent"."id" = "need"."manifest_id" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ?)) order by "name" limit ?;
 -- catalog.tagsLike
 select "name" from "tag" where "repository_id" = ? and name like ? escape '\' and "name" > ? order by "name" limit ?;
 -- catalog.tagsOfDigest
@@ -846,6 +896,12 @@ delete from "job" where "id" in (select "old"."id" from "job" as "old" where "ol
 update "job" set "state" = ?, "due_at" = ?, "attempts" = ?, "holder" = ?, "cancelled" = ?, "result" = ?, "last_error" = ? where "id" = ? and "fence" = ? and "state" = ?;
 -- jobs.settle
 update "job" set "state" = ?, "due_at" = ?, "unique_key" = ?, "holder" = ?, "result" = ?, "last_error" = ?, "finished_at" = ? where "id" = ? and "fence" = ? and "state" = ? and "again" = ?;
+-- lifecycle.saveScrubPass
+insert into "scrub_pass" ("id", "number", "phase", "position", "blobs", "bytes", "manifests", "damaged", "orphans", "started_at", "updated_at", "finished_at", "scrubbed_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do update set "number" = "excluded"."number", "phase" = "excluded"."phase", "position" = "excluded"."position", "blobs" = "excluded"."blobs", "bytes" = "excluded"."bytes", "manifests" = "excluded"."manifests", "damaged" = "excluded"."damaged", "orphans" = "excluded"."orphans", "started_at" = "excluded"."started_at", "updated_at" = "excluded"."updated_at", "finished_at" = "excluded"."finished_at", "scrubbed_at" = "excluded"."scrubbed_at";
+-- lifecycle.scrubPass
+select "number", "phase", "position", "blobs", "bytes", "manifests", "damaged", "orphans", "started_at" as "startedAt", "updated_at" as "updatedAt", "finished_at" as "finishedAt", "scrubbed_at" as "scrubbedAt" from "scrub_pass" where "id" = ?;
+-- local.appliedMigrations
+select "name" from "migration" order by "name";
 -- machines.accessKeyOf
 select "id", "name", "limits", "expires_at" as "expiresAt", "created_at" as "createdAt", "version" from "access_key" where "id" = ? and "owner_kind" = ? and "owner_id" = ?;
 -- machines.accessKeys

@@ -734,6 +734,23 @@ create table "adoption_finding" (
   constraint "adoption_finding_pk" primary key ("run_id", "kind", "repository", "subject")
 );
 
+-- 0001-scrub
+create table "scrub_pass" (
+  "id" integer primary key,
+  "number" integer not null,
+  "phase" text not null,
+  "position" text not null,
+  "blobs" bigint not null,
+  "bytes" bigint not null,
+  "manifests" bigint not null,
+  "damaged" bigint not null,
+  "orphans" bigint not null,
+  "started_at" bigint not null,
+  "updated_at" bigint not null,
+  "finished_at" bigint,
+  "scrubbed_at" bigint
+);
+
 -- 0001-idempotency
 create table "idempotency" (
   "key" text primary key,
