@@ -5,6 +5,8 @@ import { atEnd } from '../harness/at-end.ts';
 export interface Host {
   readonly name: string;
   readonly address: string;
+  /** What a command line begins with that runs there. */
+  readonly wrapper: readonly string[];
   /** Starts a program there; it is killed with the host. */
   start(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): ChildProcess;
   /** Runs a program there to its end and gives its output; throws where it fails. */
@@ -48,6 +50,7 @@ export function createHosts(names: readonly string[]): Record<string, Host> {
       const host: Host = {
         name,
         address,
+        wrapper: ['ip', 'netns', 'exec', space],
         start(program, args, env = {}) {
           // exec: a signal reaches the program itself.
           const child = spawn('ip', ['netns', 'exec', space, program, ...args], {
