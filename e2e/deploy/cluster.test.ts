@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { atEnd } from '../harness/at-end.ts';
 import { Client } from '../harness/client.ts';
 import { freshDatabase } from '../harness/postgres.ts';
@@ -58,16 +58,7 @@ describeWith(['haproxy'], 'three instances behind haproxy, on one PostgreSQL and
       },
     });
     atEnd(() => void balancer.kill('SIGKILL'));
-    await expect
-      .poll(
-        () =>
-          new Client(url).request('GET', '/v2/').then(
-            ({ status }) => status,
-            () => 0,
-          ),
-        { timeout: 30_000 },
-      )
-      .toBe(200);
+    await vi.waitFor(async () => expect((await new Client(url).request('GET', '/v2/')).status).toBe(200), { timeout: 30_000 });
   });
   afterAll(() => void balancer.kill('SIGKILL'));
 

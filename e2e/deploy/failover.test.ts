@@ -99,7 +99,12 @@ describeWith(['haproxy', 'keepalived', 'ip', 'curl', 'root'], 'two load balancer
   });
 
   it('serve one address, which moves when its holder dies, and nothing acknowledged is lost', async () => {
-    await expect.poll(holders, MOVES_WITHIN).toHaveLength(1);
+    await expect
+      .poll(holders, MOVES_WITHIN)
+      .toHaveLength(1)
+      .catch((error: unknown) => {
+        throw new Error(balancers.map((host) => host.output()).join('\n'), { cause: error });
+      });
     await expect.poll(() => push('one').status, MOVES_WITHIN).toBe(201);
     const [holder = ''] = holders();
     named(holder).die();

@@ -11,6 +11,8 @@ export interface Host {
   start(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): ChildProcess;
   /** Runs a program there to its end and gives its output; throws where it fails. */
   run(program: string, ...args: string[]): string;
+  /** All that its programs printed so far. */
+  output(): string;
   /** What its own network card holds besides its own address. */
   holds(address: string): boolean;
   /** The host is gone: its programs are killed and its cable is cut. */
@@ -46,6 +48,7 @@ export function createHosts(names: readonly string[]): Record<string, Host> {
       ip('-n', space, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
       for (const link of ['lo', 'eth0']) ip('-n', space, 'link', 'set', link, 'up');
       const own = new Set<ChildProcess>();
+      let printed = '';
       children.set(name, own);
       const host: Host = {
         name,
@@ -58,10 +61,12 @@ export function createHosts(names: readonly string[]): Record<string, Host> {
             stdio: ['ignore', 'pipe', 'pipe'],
           });
           own.add(child);
+          for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (printed += text.toString()));
           return child;
         },
         run: (program, ...args) =>
           execFileSync('ip', ['netns', 'exec', space, program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' }),
+        output: () => printed,
         holds: (wanted) => ip('-n', space, '-o', 'addr', 'show', 'dev', 'eth0').includes(` ${wanted}/`),
         die() {
           ip('-n', space, 'link', 'set', 'eth0', 'down');
