@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { KMS_ALIAS, startKms } from '../../packages/server/src/content/encryption/providers/testing-kms.ts';
+import { startVault } from '../../packages/server/src/content/encryption/providers/testing-vault.ts';
 import { begin, Client, must, sha256 } from '../harness/client.ts';
 import { until } from '../harness/raw.ts';
 import { done, refused, rest } from '../harness/rest.ts';
@@ -68,7 +70,6 @@ test('the server does not start without its keys, with others, or with encryptio
   await expect(startServer({ dataDir: server.dataDir })).rejects.toThrow('blobs of this registry are encrypted');
   writeFileSync(file, `2 ${randomBytes(32).toString('base64url')}\n`);
   await expect(startServer({ dataDir: server.dataDir, options })).rejects.toThrow('was not wrapped by version 2');
-  const { rmSync } = await import('node:fs');
   rmSync(file);
   await expect(startServer({ dataDir: server.dataDir, options })).rejects.toThrow('a lost key file is not replaced');
   writeFileSync(file, keys, { mode: 0o600 });
@@ -98,4 +99,78 @@ test('what lay in the clear stays readable when encryption is switched on, and i
   expect(await server.stop()).toBe(0);
   server = before;
   client = new Client(server.url);
+});
+
+describe('keys that others keep', () => {
+  test('Vault: pulls of what was pulled go on while it is away, pushes wait, and keys come to it from a file', async () => {
+    const vault = await startVault();
+    const folder = temporaryFolder();
+    const dataDir = join(folder, 'data');
+    writeFileSync(join(folder, 'token'), vault.token, { mode: 0o600 });
+    const first = await startServer({ dataDir, options });
+    const layer = randomBytes(5000);
+    await new Client(first.url).pushBlob(name, layer);
+    expect(await first.stop()).toBe(0);
+
+    const byVault = {
+      encryption: 'vault',
+      'encryption-vault-key': vault.key,
+      'encryption-vault-token-file': join(folder, 'token'),
+      'outbound-allow': '127.0.0.1',
+    };
+    const second = await startServer({ dataDir, options: byVault });
+    const there = new Client(second.url);
+    const pull = async (bytes: Uint8Array) => await there.request('GET', `/v2/${name}/blobs/${sha256(bytes)}`);
+    const large = randomBytes(300_000);
+    await there.pushBlob(name, large);
+    expect((await pull(layer)).bytes.equals(layer)).toBe(true);
+    const { job } = await done<{ job: number }>(202, there, 'POST', '/encryption/rewrap');
+    await until('the keys are Vault’s', async () => (await rest(there, 'GET', `/jobs/${job}`)).json<{ state: string }>().state === 'done');
+    const status = await done<{ keys: object[] }>(200, there, 'GET', '/encryption');
+    expect(status.keys).toMatchObject([{ provider: 'vault', version: '1', keys: 2 }]);
+    expect(await second.stop()).toBe(0);
+
+    rmSync(join(dataDir, 'keys', 'encryption.keys'));
+    const third = await startServer({ dataDir, options: byVault });
+    const client3 = new Client(third.url);
+    const status3 = async (path: string) => (await client3.request('GET', path)).status;
+    expect(await status3(`/v2/${name}/blobs/${sha256(large)}`)).toBe(200);
+    vault.reachable = false;
+    expect((await client3.request('GET', `/v2/${name}/blobs/${sha256(large)}`)).bytes.equals(large)).toBe(true);
+    const refusedPull = await client3.request('GET', `/v2/${name}/blobs/${sha256(layer)}`);
+    expect([refusedPull.status, refusedPull.headers.get('retry-after')]).toEqual([503, '5']);
+    const small = await client3.request('POST', `/v2/${name}/blobs/uploads/?digest=${sha256('new')}`, { body: 'new' });
+    expect(small.status).toBe(503);
+    const chunk = await client3.request('PATCH', await begin(client3, name), { body: randomBytes(100) });
+    expect(chunk.status).toBe(503);
+    await until('readiness tells', async () => (await status3('/readyz')) === 503);
+    expect(await status3('/livez')).toBe(200);
+    expect((await done<{ current: unknown }>(200, client3, 'GET', '/encryption')).current).toBeNull();
+    vault.reachable = true;
+    await until('it is ready again', async () => (await status3('/readyz')) === 200);
+    expect((await client3.request('GET', `/v2/${name}/blobs/${sha256(layer)}`)).bytes.equals(layer)).toBe(true);
+    await client3.pushBlob(name, Buffer.from('new'));
+    for (const secret of [vault.token]) expect(third.output()).not.toContain(secret);
+    expect(await third.stop()).toBe(0);
+    await vault.close();
+  });
+
+  test('KMS', async () => {
+    const kms = await startKms();
+    const running = await startServer({
+      options: { encryption: 'aws', 'encryption-aws-key': KMS_ALIAS, 'outbound-allow': '127.0.0.1' },
+      env: { AWS_ENDPOINT_URL_KMS: kms.url, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'of the test' },
+    });
+    const there = new Client(running.url);
+    const bytes = randomBytes(100_000);
+    await there.pushBlob(name, bytes);
+    kms.rotate();
+    const { job } = await done<{ job: number }>(202, there, 'POST', '/encryption/rewrap');
+    await until('the rotation ends', async () => (await rest(there, 'GET', `/jobs/${job}`)).json<{ state: string }>().state === 'done');
+    kms.retire();
+    expect(kms.asked).toContain('ReEncrypt');
+    expect((await there.request('GET', `/v2/${name}/blobs/${sha256(bytes)}`)).bytes.equals(bytes)).toBe(true);
+    expect(await running.stop()).toBe(0);
+    await kms.close();
+  });
 });
