@@ -32,6 +32,8 @@ blobStoreContract('encrypted files', async () => {
 
 /** Bytes asked of the store below. */
 let asked = 0;
+/** What it was told that it would be asked of next. */
+let announced: number[] = [];
 
 function counting(base: BlobStore): BlobStore {
   return {
@@ -42,7 +44,8 @@ function counting(base: BlobStore): BlobStore {
         asked += length;
         return (await reader?.read(buffer, length, position)) ?? 0;
       };
-      return reader && { size: reader.size, read, close: reader.close };
+      const announce = (...range: [number, number]) => void (announced = range);
+      return reader && { size: reader.size, announce, read, close: reader.close };
     },
   };
 }
@@ -122,6 +125,24 @@ describe('encrypted content', () => {
       expect(asked).toBeLessThanOrEqual(2 * SEALED_BYTES);
       await reader?.close();
     }
+  });
+
+  it('is announced to the store below as the records it lies in', async () => {
+    const bytes = randomBytes(3 * RECORD_BYTES + 100);
+    await at.store.put(digestOf(bytes), bytes);
+    const reader = await at.store.open(digestOf(bytes));
+    const ranges: [number, number, number[]][] = [
+      [0, 0, [HEADER_BYTES, HEADER_BYTES + SEALED_BYTES - 1]],
+      [RECORD_BYTES - 1, RECORD_BYTES, [HEADER_BYTES, HEADER_BYTES + 2 * SEALED_BYTES - 1]],
+      [0, bytes.length - 1, [HEADER_BYTES, HEADER_BYTES + 3 * SEALED_BYTES - 1]],
+      [3 * RECORD_BYTES, bytes.length - 1, []],
+    ];
+    for (const [start, end, expected] of ranges) {
+      announced = [];
+      reader?.announce?.(start, end);
+      expect(announced).toEqual(expected);
+    }
+    await reader?.close();
   });
 
   it('is not opened with another key file', async () => {

@@ -61,9 +61,11 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
   /** Undefined where no upload was begun, or one in the clear. */
   async function placeOf(id: string): Promise<Place | undefined> {
     const stored = await base.uploadSize(id);
-    if (stored < HEADER_BYTES) return undefined;
-    const row = await findUploadRow(database, id);
-    if (!row) return undefined;
+    return stored === 0 ? undefined : placeIn(stored, await findUploadRow(database, id));
+  }
+
+  function placeIn(stored: number, row: UploadRow | undefined): Place | undefined {
+    if (stored < HEADER_BYTES || !row) return undefined;
     const full = Math.floor((stored - HEADER_BYTES) / SEALED_BYTES);
     return { row, stored, records: Math.min(full, row.closedRecords ?? full) };
   }
@@ -85,9 +87,10 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
 
   async function openUpload(id: string, { fence }: { fence: boolean }) {
     const writer = randomUUID();
-    const found = await placeOf(id);
+    const [stored, row] = [await base.uploadSize(id), await findUploadRow(database, id)];
+    const found = placeIn(stored, row);
     // Nothing of it can be used: what was written in the clear, before encryption was switched on, goes too.
-    if (!found && ((await base.uploadSize(id)) > 0 || (await findUploadRow(database, id)))) await removeUpload(id);
+    if (!found && (stored > 0 || row)) await removeUpload(id);
     const key = found
       ? await keys.find(found.row.keyId)
       : await keys.make(undefined, (tx, { id: keyId }) => insertUploadRow(tx, { id, keyId, writer, now: clock.now() }));
@@ -223,16 +226,27 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
   /** Undefined where the bytes lie in the clear. */
   async function openSealed(reader: BlobReader, digest: string): Promise<BlobReader | undefined> {
     const stored = reader.size;
-    const [header, end] = await Promise.all([readPart(reader, 0, HEADER_BYTES), readPart(reader, stored - END_BYTES, stored)]);
+    // One after the other: a reader is asked by one at a time. Of a small blob all is read at once.
+    const isSmall = stored <= END_BYTES;
+    const header = await readPart(reader, 0, isSmall ? stored : HEADER_BYTES);
     const keyId = keyIdIn(header);
     if (keyId === undefined) return undefined;
+    const end = isSmall ? header : await readPart(reader, stored - END_BYTES, stored);
     const needed = bytesOfEnding(end);
     const ending = endingOf(needed > end.length ? await readPart(reader, stored - needed, stored) : end, stored);
     const key = await keys.find(keyId);
     const rest = new Uint8Array(ending.sealed.length - TAG_BYTES);
-    const context = endingContext(header, digest, ending.closing);
+    const context = endingContext(headerOf(keyId), digest, ending.closing);
     openRecord({ key: segmentKey(key.bytes, ending.salt), context, record: ending.records, last: true }, ending.sealed, rest);
-    return createRecordReader({ base: reader, threads, key, header, segments: ending.segments, records: ending.records, rest });
+    return createRecordReader({
+      base: reader,
+      threads,
+      key,
+      header: headerOf(keyId),
+      segments: ending.segments,
+      records: ending.records,
+      rest,
+    });
   }
 
   return {

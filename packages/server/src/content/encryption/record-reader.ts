@@ -69,6 +69,11 @@ export function createRecordReader({ base, threads, key, header, segments, recor
 
   return {
     size,
+    announce(start, end) {
+      const first = Math.floor(start / RECORD_BYTES);
+      const after = Math.min(Math.floor(end / RECORD_BYTES) + 1, records);
+      if (first < after) base.announce?.(sealedAt(first), sealedAt(after) - 1);
+    },
     async read(buffer, length, position) {
       const wanted = Math.min(length, size - position);
       let done = 0;

@@ -33,6 +33,8 @@ export interface TestEncryption {
   another(): Promise<TestEncryption>;
   /** Makes an upload look as if its last byte came at a time. */
   age(id: string, time: number): Promise<void>;
+  /** The same, of what is in the database only. */
+  ageRow(id: string, time: number): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -64,6 +66,7 @@ async function open(root: string, keyFile: string, databases: Database[], option
   const providers = { active: provider, of: (name: string) => (name === provider.name ? provider : undefined) };
   const keys = createDataKeys({ database, providers, companions, clock });
   const threads = new CipherThreads(1);
+  const ageRow = async (id: string, time: number) => database.write(async (tx) => void (await tx.run(ageUpload, { id, time })));
   return {
     ...{ root, database, base, companions, keys, threads, keyFile },
     store: createEncryptedStore({
@@ -77,8 +80,9 @@ async function open(root: string, keyFile: string, databases: Database[], option
     another: () => open(root, keyFile, databases, options),
     async age(id, time) {
       await utimes(join(root, 'store', 'uploads', id), time / 1000, time / 1000);
-      await database.write(async (tx) => void (await tx.run(ageUpload, { id, time })));
+      await ageRow(id, time);
     },
+    ageRow,
     async remove() {
       await threads.close();
       for (const each of databases) await each.close();
