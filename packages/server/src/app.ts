@@ -28,7 +28,7 @@ import {
   sourceOf,
   tokenAuthenticator,
 } from './access/index.ts';
-import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads, lapseReservations } from './catalog/index.ts';
+import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads, createPullNotes, lapseReservations } from './catalog/index.ts';
 import { contentMigrations, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
   checkpointJob,
@@ -206,10 +206,11 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     void database
       .write((tx) => suspectBlob(tx, digest, clock.now()), { durable: false })
       .catch((error: unknown) => log.error({ err: error, digest }, 'a suspected blob cannot be looked at'));
+  const pulls = createPullNotes({ database, clock });
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
   const registry = createRegistry({
-    ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder, notes },
+    ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder, notes, pulls },
     uploadKey: createSecretKey(secrets.derive('uploads')),
     suspect,
     options: config,
@@ -342,6 +343,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     await outbound.close();
     await blobs.close?.();
     await notes.flush();
+    await pulls.flush();
     await keyUse.flush().catch((error: unknown) => log.error({ err: error }, 'the last uses of access keys are lost'));
     await database.close();
   }

@@ -19,6 +19,9 @@ export interface ArtifactFacts {
   readonly annotations: string | null;
   readonly pushedAt: number;
   readonly pushedBy: string;
+  /** By a tag or by its digest; null: never. */
+  readonly pulledAt: number | null;
+  readonly pulls: number | null;
 }
 
 export type ArtifactSort = 'pushed' | 'size';
@@ -66,6 +69,8 @@ const COLUMNS = [
   'manifest.annotations',
   'manifest.created_at as pushedAt',
   'manifest.created_by as pushedBy',
+  'manifest_pull.last_at as pulledAt',
+  'manifest_pull.pulls',
 ] as const;
 const ID = sql.ref('manifest.id');
 const COLUMN = { pushed: ID, size: sql.ref('manifest.content_size') } as const;
@@ -80,6 +85,9 @@ function listed(name: string, sort: ArtifactSort, order: Order): Query<Range & F
   return query<Range & Filter>()(name, (db, p) =>
     db
       .selectFrom('manifest')
+      .leftJoin('manifest_pull', (join) =>
+        join.onRef('manifest_pull.repository_id', '=', 'manifest.repository_id').onRef('manifest_pull.digest', '=', 'manifest.digest'),
+      )
       .select(COLUMNS)
       .where('manifest.repository_id', '=', p('repositoryId'))
       .where(beyond(COLUMN[sort], ID, order, p('at'), p('id')))
@@ -120,6 +128,9 @@ const ENDS = {
 const artifactFacts = query<{ repositoryId: number; digest: string }>()('artifactFacts', (db, p) =>
   db
     .selectFrom('manifest')
+    .leftJoin('manifest_pull', (join) =>
+      join.onRef('manifest_pull.repository_id', '=', 'manifest.repository_id').onRef('manifest_pull.digest', '=', 'manifest.digest'),
+    )
     .select(COLUMNS)
     .where('manifest.repository_id', '=', p('repositoryId'))
     .where('manifest.digest', '=', p('digest')),

@@ -32,6 +32,8 @@ const FACTS = {
   size: Type.Integer({ description: 'bytes of the manifest and all it needs' }),
   pushedAt: Type.String({ format: 'date-time' }),
   pushedBy: Type.String(),
+  pulledAt: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description: 'by a tag or by its digest; null: never' }),
+  pulls: Type.Integer(),
   tags: Type.Array(Type.String(), { description: `the first ${TAGS_SHOWN} by name` }),
 };
 const ArtifactListed = Type.Object(FACTS);
@@ -49,7 +51,7 @@ const References = Type.Object(
 );
 
 async function viewOf(session: Session, repositoryId: number, facts: ArtifactFacts): Promise<Static<typeof ArtifactListed>> {
-  const { digest, mediaType, artifactType, subject, size, pushedAt, pushedBy } = facts;
+  const { digest, mediaType, artifactType, subject, size, pushedAt, pushedBy, pulledAt, pulls } = facts;
   const tags = await listTagsOfDigest(session, { repositoryId, digest, limit: TAGS_SHOWN });
   return {
     digest,
@@ -59,6 +61,8 @@ async function viewOf(session: Session, repositoryId: number, facts: ArtifactFac
     size,
     pushedAt: new Date(pushedAt).toISOString(),
     pushedBy,
+    pulledAt: pulledAt === null ? null : new Date(pulledAt).toISOString(),
+    pulls: pulls ?? 0,
     tags: tags.map(({ name }) => name),
   };
 }

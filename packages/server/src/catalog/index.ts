@@ -2,6 +2,7 @@ export { type AdoptedTag, adoptTag, noteChange, type TagMove } from './adoption.
 export { type AffectedImage, pageOfAffected, tagsOfAffected } from './affected.ts';
 export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
+export { isBaseOfOthers } from './bases.ts';
 export { dropBlobs, findBlob, type LinkedBlob, linkBlob, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export {
   type Contradiction,
@@ -29,6 +30,7 @@ export {
 export type { CatalogEvent } from './events.ts';
 export { type ManifestRow, needsOfManifest, pageOfLinkedBlobs, pageOfManifests, twinsOfManifest } from './everything.ts';
 export { type CollectionHold, holdsInForce, releaseAllHolds, releaseHold, renewHold, takeHold } from './holds.ts';
+export { deleteUnheld, type Removal, subjectOfTag } from './image-removal.ts';
 export { firstImmutable, type Immutability, type ImmutableBy, immutabilityOf } from './immutability.ts';
 export {
   addImmutabilityRule,
@@ -70,6 +72,7 @@ export {
   type Repository,
   setProjectVisibility,
 } from './projects.ts';
+export { createPullNotes, type PullNotes } from './pulls.ts';
 export { pageOfLimited, pageOfQuotas, setProjectLimits } from './quotas.ts';
 export { findRepositoryFacts, listRepositories, type RepositoryFacts } from './repository-list.ts';
 export { catalogJobs, deleteRepository } from './repository-removal.ts';
@@ -93,6 +96,16 @@ export {
 export { catalogMigrations } from './schema.ts';
 export { blobScope, repositoryScope } from './scopes.ts';
 export { claimBlob, findStored, keepStored, reviewStored, STORE_LIMIT_MS } from './stored-blobs.ts';
+export {
+  findTagUse,
+  type ManifestUse,
+  type PlacedRepository,
+  pageOfManifestUse,
+  pageOfPlacedRepositories,
+  pageOfProjectIds,
+  pageOfTagUse,
+  type TagUse,
+} from './tag-facts.ts';
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';

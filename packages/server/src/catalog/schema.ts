@@ -1,11 +1,12 @@
 import { type Compilable, CompiledQuery, type Generated } from 'kysely';
 import type { Migration } from '../platform/index.ts';
 import { type ImmutabilityTables, immutabilityMigration } from './immutability-schema.ts';
+import { type PullTables, pullMigration } from './pulls-schema.ts';
 import { type TrashTables, trashMigration } from './trash-schema.ts';
 import { type UsageTables, usageMigration } from './usage-schema.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
-export interface CatalogTables extends UsageTables, ImmutabilityTables, TrashTables {
+export interface CatalogTables extends UsageTables, ImmutabilityTables, PullTables, TrashTables {
   project: {
     id: Generated<number>;
     name: string;
@@ -296,6 +297,7 @@ export const catalogMigrations: readonly Migration[] = [
     ],
   },
   usageMigration,
+  pullMigration,
   immutabilityMigration,
   trashMigration,
 ];

@@ -21,6 +21,9 @@ export interface TagFacts {
   readonly digest: string;
   readonly updatedAt: number;
   readonly updatedBy: string;
+  /** Milliseconds since 1970; null: never. */
+  readonly pulledAt: number | null;
+  readonly pulls: number | null;
 }
 
 /** One change of a tag; `digest` null for a deletion. */
@@ -50,7 +53,14 @@ interface Range {
   tie: string;
 }
 
-const COLUMNS = ['tag.name', 'tag.digest', 'tag.updated_at as updatedAt', 'tag.updated_by as updatedBy'] as const;
+const COLUMNS = [
+  'tag.name',
+  'tag.digest',
+  'tag.updated_at as updatedAt',
+  'tag.updated_by as updatedBy',
+  'tag_pull.last_at as pulledAt',
+  'tag_pull.pulls',
+] as const;
 const NAME = sql.ref('tag.name');
 const COLUMN = { name: NAME, updated: sql.ref('tag.updated_at') } as const;
 
@@ -62,6 +72,9 @@ function listed(
   return query<Range & { toAt: string | number; toTie: string; pattern: string; limit: number }>()(name, (db, p) =>
     db
       .selectFrom('tag')
+      .leftJoin('tag_pull', (join) =>
+        join.onRef('tag_pull.repository_id', '=', 'tag.repository_id').onRef('tag_pull.name', '=', 'tag.name'),
+      )
       .select(COLUMNS)
       .where('tag.repository_id', '=', p('repositoryId'))
       .where(beyond(COLUMN[sort], NAME, order, p('at'), p('tie')))
@@ -100,6 +113,9 @@ const OF_DIGEST = both((order, suffix) =>
   query<{ repositoryId: number; digest: string; last: string; limit: number }>()(`tagsOfDigestByName${suffix}`, (db, p) =>
     db
       .selectFrom('tag')
+      .leftJoin('tag_pull', (join) =>
+        join.onRef('tag_pull.repository_id', '=', 'tag.repository_id').onRef('tag_pull.name', '=', 'tag.name'),
+      )
       .select(COLUMNS)
       .where('tag.repository_id', '=', p('repositoryId'))
       .where('tag.digest', '=', p('digest'))
@@ -109,7 +125,12 @@ const OF_DIGEST = both((order, suffix) =>
   ),
 );
 const tagFacts = query<{ repositoryId: number; name: string }>()('tagFacts', (db, p) =>
-  db.selectFrom('tag').select(COLUMNS).where('tag.repository_id', '=', p('repositoryId')).where('tag.name', '=', p('name')),
+  db
+    .selectFrom('tag')
+    .leftJoin('tag_pull', (join) => join.onRef('tag_pull.repository_id', '=', 'tag.repository_id').onRef('tag_pull.name', '=', 'tag.name'))
+    .select(COLUMNS)
+    .where('tag.repository_id', '=', p('repositoryId'))
+    .where('tag.name', '=', p('name')),
 );
 const HISTORY = both((order, suffix) =>
   query<{ repositoryId: number; name: string; last: number; limit: number }>()(`tagHistory${suffix}`, (db, p) =>

@@ -26,6 +26,8 @@ const TagView = Type.Object({
   digest: Type.String(),
   updatedAt: Type.String({ format: 'date-time' }),
   updatedBy: Type.String(),
+  pulledAt: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description: 'null: never' }),
+  pulls: Type.Integer(),
 });
 const TagChangeView = Type.Object({
   digest: Type.Union([Type.String(), Type.Null()], { description: 'what it pointed at afterwards; null: it was deleted' }),
@@ -40,8 +42,9 @@ const Tags = Type.Object(
 );
 const HistoryQuery = listQuery(['time'], {});
 
-function viewOf({ name, digest, updatedAt, updatedBy }: TagFacts): Static<typeof TagView> {
-  return { name, digest, updatedAt: new Date(updatedAt).toISOString(), updatedBy };
+function viewOf({ name, digest, updatedAt, updatedBy, pulledAt, pulls }: TagFacts): Static<typeof TagView> {
+  const pulled = pulledAt === null ? null : new Date(pulledAt).toISOString();
+  return { name, digest, updatedAt: new Date(updatedAt).toISOString(), updatedBy, pulledAt: pulled, pulls: pulls ?? 0 };
 }
 
 async function requireTag(session: Session, repository: { id: number; name: string }, name: string): Promise<TagFacts> {

@@ -3,9 +3,10 @@ import { doctorJob } from './doctor/jobs.ts';
 import type { LifecycleParts } from './parts.ts';
 import { quotaJobs } from './quota/jobs.ts';
 import { scrubJobs } from './scrub/index.ts';
+import { retentionJobs } from './retention/jobs.ts';
 import { trashJobs } from './trash/jobs.ts';
 
 /** What of this room runs in the background. */
 export function lifecycleJobs(parts: LifecycleParts): JobDefinition[] {
-  return [...quotaJobs(parts), ...trashJobs(parts), ...scrubJobs(parts), doctorJob(parts)];
+  return [...quotaJobs(parts), ...retentionJobs(parts), ...trashJobs(parts), ...scrubJobs(parts), doctorJob(parts)];
 }

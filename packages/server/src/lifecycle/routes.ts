@@ -4,9 +4,10 @@ import { doctorRoutes } from './doctor/routes.ts';
 import { immutabilityRoutes } from './immutability/routes.ts';
 import type { LifecycleParts } from './parts.ts';
 import { quotaRoutes } from './quota/routes.ts';
+import { retentionRoutes } from './retention/routes.ts';
 import { scrubRoutes } from './scrub/routes.ts';
 import { trashRoutes } from './trash/routes.ts';
 
 export function lifecycleRoutes(parts: LifecycleParts): Route[] {
-  return [...immutabilityRoutes(parts), ...quotaRoutes(parts), ...trashRoutes(parts), ...scrubRoutes(parts), ...doctorRoutes(parts)];
+  return [...immutabilityRoutes(parts), ...quotaRoutes(parts), ...retentionRoutes(parts), ...trashRoutes(parts), ...scrubRoutes(parts), ...doctorRoutes(parts)];
 }

@@ -70,6 +70,7 @@ export {
   jobCounts,
   jobMigrations,
   latestJob,
+  nextRun,
   pauseAfter,
   pruneJobs,
 } from './jobs/index.ts';

@@ -88,6 +88,18 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
     if (ifNoneMatch !== undefined && namesEtag(ifNoneMatch, etagOf(headers))) return answer(response, 304, ['ETag', etagOf(headers)]);
     response.writeHead(200, headers);
     endTogether(response, request.method === 'HEAD' ? undefined : (text ?? bytes));
+    await countPull(call, etagOf(headers).slice(1, -1));
+  }
+
+  /** After the answer; nothing is written here. */
+  async function countPull({ request, name, reference, identity: { actor, origin } }: Call, digest: string): Promise<void> {
+    const repository = await findRepository(database, name);
+    if (!repository) return;
+    const tag = reference.includes(':') ? undefined : reference;
+    const client = `${actor.kind} ${actor.id} ${origin.client}`;
+    const pull = { repositoryId: repository.id, digest, tag, client };
+    if (request.method === 'HEAD') parts.pulls.asked(pull);
+    else parts.pulls.pulled(pull);
   }
 
   /** What clients ask before they pull, they ask by HEAD. */

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Access } from '../access/index.ts';
+import type { PullNotes } from '../catalog/index.ts';
 import type { BlobStore, HashThreads, SlabPool } from '../content/index.ts';
 import type { AuditNotes, Clock, Database, Log, Metrics, RequestOrigin } from '../platform/index.ts';
 
@@ -29,6 +30,8 @@ export interface RegistryParts {
   readonly origin: RequestOrigin;
   /** Where denials and pulls are told. */
   readonly notes: AuditNotes;
+  /** Where pulls are told for their count. */
+  readonly pulls: PullNotes;
   readonly options: RegistryOptions;
   /** Seals the ids of upload sessions. */
   readonly uploadKey: KeyObject;

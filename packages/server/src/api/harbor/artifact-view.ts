@@ -24,14 +24,14 @@ export function kindOf({ mediaType, artifactType }: ArtifactFacts): string {
   return named?.toUpperCase() ?? 'UNKNOWN';
 }
 
-export function tagView({ name, updatedAt }: TagFacts, { repositoryId }: Place, artifactId: number) {
+export function tagView({ name, updatedAt, pulledAt }: TagFacts, { repositoryId }: Place, artifactId: number) {
   return {
     id: 0,
     repository_id: repositoryId,
     artifact_id: artifactId,
     name,
     push_time: time(updatedAt),
-    pull_time: NEVER,
+    pull_time: pulledAt === null ? NEVER : time(pulledAt),
     immutable: false,
   };
 }
@@ -43,7 +43,7 @@ export async function artifactView(
   place: Place,
   readBlob: (digest: string, most: number) => Promise<Uint8Array | undefined>,
 ) {
-  const { id, digest, mediaType, artifactType, size, pushedAt } = facts;
+  const { id, digest, mediaType, artifactType, size, pushedAt, pulledAt } = facts;
   const { projectId, repositoryId, repository } = place;
   const content = await contentOf(session, { id, digest, mediaType, size: facts.manifestSize }, readBlob);
   const tags = await listTagsOfDigest(session, { repositoryId, digest, limit: TAGS });
@@ -60,7 +60,7 @@ export async function artifactView(
     size,
     icon: '',
     push_time: time(pushedAt),
-    pull_time: NEVER,
+    pull_time: pulledAt === null ? NEVER : time(pulledAt),
     extra_attrs: attributesOf(content),
     annotations: content?.annotations ?? {},
     references: await referencesOf(session, place, id, content),

@@ -13,5 +13,5 @@ export {
   type Schedule,
 } from './jobs.ts';
 export { createJobRunner, type JobOutcome, type JobRunner } from './runner.ts';
-export { pauseAfter } from './schedule.ts';
+export { nextRun, pauseAfter } from './schedule.ts';
 export { type JobState, jobMigrations } from './store.ts';

@@ -1,0 +1,135 @@
+import { LRUCache } from 'lru-cache';
+import { type Clock, type Database, queriesOf } from '../platform/index.ts';
+import type { PullTables } from './pulls-schema.ts';
+
+const query = queriesOf<PullTables>('pulls');
+
+const addTagPulls = query<{ repositoryId: number; name: string; at: number; pulls: number }>()('addTagPulls', (db, p) =>
+  db
+    .insertInto('tag_pull')
+    .values({ repository_id: p('repositoryId'), name: p('name'), last_at: p('at'), pulls: p('pulls') })
+    .onConflict((conflict) =>
+      conflict.columns(['repository_id', 'name']).doUpdateSet((eb) => ({
+        last_at: eb
+          .case()
+          .when('tag_pull.last_at', '>', eb.ref('excluded.last_at'))
+          .then(eb.ref('tag_pull.last_at'))
+          .else(eb.ref('excluded.last_at'))
+          .end(),
+        pulls: eb('tag_pull.pulls', '+', eb.ref('excluded.pulls')),
+      })),
+    ),
+);
+const addManifestPulls = query<{ repositoryId: number; digest: string; at: number; digestAt: number | null; pulls: number }>()(
+  'addManifestPulls',
+  (db, p) =>
+    db
+      .insertInto('manifest_pull')
+      .values({ repository_id: p('repositoryId'), digest: p('digest'), last_at: p('at'), digest_at: p('digestAt'), pulls: p('pulls') })
+      .onConflict((conflict) =>
+        conflict.columns(['repository_id', 'digest']).doUpdateSet((eb) => ({
+          last_at: eb
+            .case()
+            .when('manifest_pull.last_at', '>', eb.ref('excluded.last_at'))
+            .then(eb.ref('manifest_pull.last_at'))
+            .else(eb.ref('excluded.last_at'))
+            .end(),
+          digest_at: eb.fn.coalesce('excluded.digest_at', 'manifest_pull.digest_at'),
+          pulls: eb('manifest_pull.pulls', '+', eb.ref('excluded.pulls')),
+        })),
+      ),
+);
+
+const FLUSH_MS = 5000;
+/** What is remembered between two writes; beyond it pulls are not counted, but none waits. */
+const MOST = 20_000;
+const BATCH = 500;
+/** For so long who asked where a tag leads is taken to pull that tag when it fetches the digest. */
+const ASKED_MS = 5 * 60_000;
+const ASKED_MOST = 10_000;
+
+export interface Pull {
+  readonly repositoryId: number;
+  readonly digest: string;
+  /** undefined: by its digest. */
+  readonly tag: string | undefined;
+  /** Who, and from where. */
+  readonly client: string;
+}
+
+/** Where pulls are told, without delay; nobody waits for them to be written. */
+export interface PullNotes {
+  /** Somebody asked by HEAD where a tag leads: what it does next is to fetch that digest, as containerd does. */
+  asked(pull: Pull): void;
+  pulled(pull: Pull): void;
+  /** Writes what is remembered. */
+  flush(): Promise<void>;
+}
+
+interface Counted {
+  readonly repositoryId: number;
+  readonly name: string;
+  at: number;
+  digestAt: number | null;
+  pulls: number;
+}
+
+/** Remembers pulls, as many as make sense, and writes them together every few seconds. What a crash loses are those of the last seconds. */
+export function createPullNotes({ database, clock }: { readonly database: Database; readonly clock: Clock }): PullNotes {
+  let tags = new Map<string, Counted>();
+  let manifests = new Map<string, Counted>();
+  let timer: NodeJS.Timeout | undefined;
+  let writing: Promise<void> = Promise.resolve();
+  const asked = new LRUCache<string, string>({ max: ASKED_MOST, ttl: ASKED_MS });
+  const askedKey = ({ repositoryId, digest, client }: Pull) => `${repositoryId} ${digest} ${client}`;
+
+  function count(into: Map<string, Counted>, repositoryId: number, name: string, byDigest: boolean): void {
+    const key = `${repositoryId} ${name}`;
+    const at = clock.now();
+    const known = into.get(key);
+    if (known) {
+      known.at = at;
+      known.pulls++;
+      if (byDigest) known.digestAt = at;
+    } else if (into.size < MOST) into.set(key, { repositoryId, name, at, digestAt: byDigest ? at : null, pulls: 1 });
+    timer ??= setTimeout(() => void flush(), FLUSH_MS).unref();
+  }
+
+  async function write(): Promise<void> {
+    const [ofTags, ofManifests] = [[...tags.values()], [...manifests.values()]];
+    [tags, manifests] = [new Map(), new Map()];
+    // In one order, so that processes that write at once do not wait for each other in a circle.
+    for (const list of [ofTags, ofManifests]) list.sort((a, b) => a.repositoryId - b.repositoryId || (a.name < b.name ? -1 : 1));
+    const options = { durable: false, scope: ['pulls'] };
+    for (let from = 0; from < ofTags.length; from += BATCH) {
+      await database.write(async (tx) => {
+        for (const { digestAt: _, ...row } of ofTags.slice(from, from + BATCH)) await tx.run(addTagPulls, row);
+      }, options);
+    }
+    for (let from = 0; from < ofManifests.length; from += BATCH) {
+      await database.write(async (tx) => {
+        for (const { name, ...row } of ofManifests.slice(from, from + BATCH)) await tx.run(addManifestPulls, { ...row, digest: name });
+      }, options);
+    }
+  }
+
+  function flush(): Promise<void> {
+    clearTimeout(timer);
+    timer = undefined;
+    // Statistics: what cannot be written is not worth a failure.
+    writing = writing.then(write).catch(() => undefined);
+    return writing;
+  }
+
+  return {
+    asked(pull) {
+      if (pull.tag !== undefined) asked.set(askedKey(pull), pull.tag);
+    },
+    pulled(pull) {
+      const tag = pull.tag ?? asked.get(askedKey(pull));
+      if (tag !== undefined) count(tags, pull.repositoryId, tag, false);
+      count(manifests, pull.repositoryId, pull.digest, tag === undefined);
+    },
+    flush,
+  };
+}

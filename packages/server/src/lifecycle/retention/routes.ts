@@ -1,0 +1,196 @@
+import Type, { type Static } from 'typebox';
+import { findManifest, findRepository } from '../../catalog/index.ts';
+import {
+  AppError,
+  type Caller,
+  type Clock,
+  type Database,
+  listOf,
+  listQuery,
+  PAGE_DEFAULT,
+  pageOf,
+  type Route,
+  readCursor,
+  repositoryIn,
+  requireMatch,
+  routesFor,
+  type Session,
+} from '../../platform/index.ts';
+import { nextOf } from './jobs.ts';
+import { PLACES, type Place, placeIdOf, requirePolicy, resourceOf } from './places.ts';
+import { checkRules, type Policy, type PolicySettings } from './policy.ts';
+import { runRoutesAt } from './run-routes.ts';
+import { addPolicy, changePolicy, deletePolicy, isBusy, noteUse, policiesIn } from './store.ts';
+import { NewPolicy, PolicyChange, PolicyView, policyView, settingsOf } from './views.ts';
+
+const MOST = 100;
+
+const etagOf = ({ id, version }: Policy) => `${id}.${version}`;
+const NEW: Omit<PolicySettings, 'name'> = {
+  ...{ description: '', enabled: true, projects: null, rules: [], uncovered: 'keep', untaggedDays: null, schedule: '' },
+};
+
+/** Settings as they become. Throws for what makes no sense, or a name that the place has already. */
+async function settled(
+  tx: Session,
+  placeId: number | null,
+  change: Static<typeof PolicyChange>,
+  { before, now }: { before: Policy | undefined; now: number },
+): Promise<{ settings: PolicySettings; nextAt: number | null }> {
+  const settings: PolicySettings = { ...NEW, name: '', ...before, ...(change as Partial<PolicySettings>) };
+  checkRules(settings);
+  if (placeId !== null && settings.projects !== null) throw new AppError('bad_request', 'a policy of a project names no projects');
+  const others = (await policiesIn(tx, placeId)).filter(({ id }) => id !== before?.id);
+  if (others.some(({ name }) => name === settings.name)) {
+    throw new AppError('conflict', `there is a retention policy ${settings.name} already`);
+  }
+  if (others.length >= MOST) throw new AppError('conflict', `there are ${MOST} retention policies already`);
+  try {
+    return { settings, nextAt: nextOf(settings, now) };
+  } catch (cause) {
+    throw new AppError('bad_request', `the schedule cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+interface Parts {
+  readonly database: Database;
+  readonly clock: Clock;
+}
+
+/** Policies that delete tags by rules, their runs, and what is told to be in use. */
+export function retentionRoutes({ database, clock }: Parts): Route[] {
+  return [...PLACES.flatMap((each) => [...policyRoutesAt(database, each), ...runRoutesAt({ database, clock }, each)]), useRoute()];
+}
+
+function policyRoutesAt(database: Session, { path, where, ofPlace, ofPolicy }: Place): Route[] {
+  const { read, change } = routesFor<Caller>();
+  const tag = 'Retention';
+  const one = `${path}/:policy`;
+  return [
+    read({
+      method: 'GET',
+      path,
+      summary: `List the retention policies ${where}`,
+      tag,
+      permission: 'retention:read',
+      params: ofPlace,
+      query: listQuery(['name'], {}),
+      answer: listOf(PolicyView),
+      async handle({ params, query: { limit = PAGE_DEFAULT, after, sort = 'name' } }) {
+        const [last] = after === undefined ? [undefined] : readCursor(after, ['']);
+        const all = await policiesIn(database, await placeIdOf(database, params));
+        if (sort === '-name') all.reverse();
+        const rest = last === undefined ? all : all.filter(({ name }) => (sort === '-name' ? name < last : name > last));
+        const { items, next } = pageOf(rest, limit, ({ name }) => [name]);
+        return { body: { items: items.map(policyView) }, next };
+      },
+    }),
+    read({
+      method: 'GET',
+      path: one,
+      summary: `Read a retention policy ${where}`,
+      tag,
+      permission: 'retention:read',
+      params: ofPolicy,
+      answer: PolicyView,
+      async handle({ params }) {
+        const policy = await requirePolicy(database, params);
+        return { body: policyView(policy), etag: etagOf(policy) };
+      },
+    }),
+    change({
+      method: 'POST',
+      path,
+      summary: `Make a retention policy ${where}`,
+      description: 'It deletes nothing before it runs, by its schedule or on demand.',
+      tag,
+      permission: 'retention:manage',
+      audit: 'retention-policy.create',
+      params: ofPlace,
+      body: NewPolicy,
+      answer: PolicyView,
+      status: 201,
+      async change(tx, { params, body, caller, now }) {
+        const placeId = await placeIdOf(tx, params);
+        const { settings, nextAt } = await settled(tx, placeId, body, { before: undefined, now });
+        const id = await addPolicy(tx, placeId, settings, { nextAt, by: caller.actor.name, now });
+        const policy = await requirePolicy(tx, { ...params, policy: id });
+        const resource = resourceOf(policy, params.project);
+        return { body: policyView(policy), etag: etagOf(policy), resource, after: settingsOf(policy) };
+      },
+    }),
+    change({
+      method: 'PATCH',
+      path: one,
+      summary: `Change a retention policy ${where}`,
+      tag,
+      permission: 'retention:manage',
+      audit: 'retention-policy.update',
+      params: ofPolicy,
+      body: PolicyChange,
+      answer: PolicyView,
+      async change(tx, call) {
+        const { params, body, now } = call;
+        const before = await requirePolicy(tx, params);
+        requireMatch(call, etagOf(before));
+        const { settings, nextAt } = await settled(tx, before.projectId, body, { before, now });
+        await changePolicy(tx, before.id, settings, nextAt);
+        const after = await requirePolicy(tx, params);
+        const told = { before: settingsOf(before), after: settingsOf(after) };
+        return { body: policyView(after), etag: etagOf(after), resource: resourceOf(after, params.project), ...told };
+      },
+    }),
+    change({
+      method: 'DELETE',
+      path: one,
+      summary: `Delete a retention policy ${where}`,
+      tag,
+      permission: 'retention:manage',
+      audit: 'retention-policy.delete',
+      params: ofPolicy,
+      async change(tx, call) {
+        const policy = await requirePolicy(tx, call.params);
+        requireMatch(call, etagOf(policy));
+        if (await isBusy(tx, policy.id)) throw new AppError('conflict', 'a run of the policy is under way; cancel it first');
+        await deletePolicy(tx, policy.id);
+        return { resource: resourceOf(policy, call.params.project), before: settingsOf(policy) };
+      },
+    }),
+  ];
+}
+
+/** What a rule `inUse` keeps: clients tell what runs where, as often as they like. */
+function useRoute(): Route {
+  const { change } = routesFor<Caller>();
+  const name = Type.String({ maxLength: 255 });
+  return change({
+    method: 'POST',
+    path: '/projects/:project/repositories/:repository/uses',
+    summary: 'Tell that artifacts are in use somewhere, for the retention rule inUse',
+    tag: 'Retention',
+    permission: 'tag:create',
+    audit: 'artifact.use',
+    params: Type.Object({ project: Type.String({ maxLength: 128 }), repository: name }),
+    body: Type.Object(
+      {
+        source: Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\p{C}]+$', description: 'where, such as the name of a cluster' }),
+        digests: Type.Array(Type.String({ maxLength: 160 }), { minItems: 1, maxItems: 500, uniqueItems: true }),
+      },
+      { additionalProperties: false },
+    ),
+    answer: Type.Object({ known: Type.Integer({ description: 'how many of them are in the repository' }) }),
+    async change(tx, { params, body: { source, digests }, now }) {
+      const full = repositoryIn(params.project, params.repository);
+      const repository = await findRepository(tx, full);
+      if (!repository) throw new AppError('not_found', `there is no repository ${full}`);
+      let known = 0;
+      for (const digest of digests) {
+        if (!(await findManifest(tx, repository.id, digest))) continue;
+        await noteUse(tx, { repositoryId: repository.id, digest, source, now });
+        known++;
+      }
+      const resource = { type: 'artifact', project: params.project, repository: full };
+      return { body: { known }, resource, after: { source, known } };
+    },
+  });
+}

@@ -1,0 +1,344 @@
+import { createHash } from 'node:crypto';
+import { parseManifest } from '@entrepot/oci';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  addImmutabilityRule,
+  catalogMigrations,
+  createProject,
+  createPullNotes,
+  deleteTag,
+  ensureRepository,
+  findManifest,
+  findProject,
+  findTag,
+  linkBlob,
+  pageOfTags,
+  putManifest,
+} from '../../catalog/index.ts';
+import { sqliteData, type TestData } from '../../platform/database/testing.ts';
+import {
+  auditMigrations,
+  createJobRunner,
+  createLog,
+  enqueue,
+  type Database,
+  type JobContext,
+  type JobRunner,
+  jobMigrations,
+  outboxMigrations,
+} from '../../platform/index.ts';
+import { retentionJobs } from './jobs.ts';
+import { UNDO } from './undo.ts';
+import type { PolicySettings, Rule } from './policy.ts';
+import { doRun, startRun } from './run.ts';
+import { retentionMigration } from './schema.ts';
+import { addPolicy, findPolicy, findRun, noteUse, pageOfResults, type Run } from './store.ts';
+
+const DAY = 24 * 3_600_000;
+const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
+const INDEX = 'application/vnd.oci.image.index.v1+json';
+const sha = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+const blob = (text: string) => ({ mediaType: 'application/octet-stream', digest: sha(text), size: text.length });
+
+describe('retention runs', () => {
+  let store: TestData;
+  let database: Database;
+  let now: number;
+  let clock: { now(): number };
+  let projectId: number;
+  let jobs: JobRunner;
+
+  beforeEach(async () => {
+    now = Date.UTC(2026, 5, 1);
+    clock = { now: () => now };
+    store = sqliteData([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, retentionMigration]);
+    database = await store.open();
+    await database.write((tx) => createProject(tx, { name: 'demo', public: false, by: 'ann', now }));
+    projectId = (await findProject(database, 'demo'))?.id ?? 0;
+    const log = createLog('silent');
+    const config = { sparseIndexes: false, sparseImages: false };
+    jobs = createJobRunner({ database, clock, log, holder: 'one', definitions: retentionJobs({ database, clock, log, config }) });
+  });
+  afterEach(() => store.remove());
+
+  const repository = (name = 'demo/app') => database.write((tx) => ensureRepository(tx, name, 'ann', now));
+
+  async function put(manifest: object, tags: readonly string[], name = 'demo/app'): Promise<string> {
+    const { id: repositoryId } = await repository(name);
+    const bytes = Buffer.from(JSON.stringify(manifest));
+    const parsed = parseManifest(bytes, (manifest as { mediaType: string }).mediaType);
+    await database.write(async (tx) => {
+      for (const part of parsed.blobs) await linkBlob(tx, repositoryId, part, now);
+      const sparse = { children: false, blobs: false };
+      await putManifest(tx, { repositoryId, digest: sha(bytes.toString()), bytes, manifest: parsed, tags, sparse, by: 'ann', now });
+    });
+    return sha(bytes.toString());
+  }
+
+  const image = (text: string, more: object = {}, layers: readonly string[] = [text]) => ({
+    ...{ schemaVersion: 2, mediaType: IMAGE, config: blob(`config of ${text}`), layers: layers.map(blob) },
+    ...more,
+  });
+  const descriptor = (digest: string, mediaType = IMAGE) => ({ mediaType, digest, size: 1 });
+
+  async function policy(rules: readonly Rule[], more: Partial<PolicySettings> = {}, at: number | null = projectId) {
+    const defaults = { description: '', enabled: true, projects: null, uncovered: 'keep', untaggedDays: null, schedule: '' } as const;
+    const settings = { name: 'p', ...defaults, rules, ...more };
+    const id = await database.write((tx) => addPolicy(tx, at, settings, { nextAt: null, by: 'ann', now }));
+    const found = await findPolicy(database, id);
+    if (!found) throw new Error('no policy');
+    return found;
+  }
+
+  async function run(of: Awaited<ReturnType<typeof policy>>, dry = false): Promise<Run> {
+    const { id } = await database.write((tx) => startRun(tx, of, { dry, by: 'ann', now }));
+    await jobs.runDue();
+    return await runOf(id);
+  }
+  async function runOf(id: number): Promise<Run> {
+    const found = await findRun(database, id);
+    if (!found) throw new Error('no run');
+    return found;
+  }
+  const results = async (of: Run) =>
+    (await pageOfResults(database, { runId: of.id, last: 0, limit: 1000 })).map(({ tag, outcome }) => `${tag} ${outcome}`).sort();
+  const tagsNow = async (name = 'demo/app') => await pageOfTags(database, (await repository(name)).id, '', 1000);
+  const isThere = async (digest: string, name = 'demo/app') =>
+    (await findManifest(database, (await repository(name)).id, digest)) !== undefined;
+
+  it('delete what a dry run of the same instant said, and nothing that it kept', async () => {
+    for (let at = 0; at < 40; at++) {
+      now += DAY;
+      await put(image(`${at}`), [`v${at}`]);
+    }
+    const of = await policy(
+      [
+        { template: 'latestPushedK', n: 5 },
+        { template: 'nDaysSinceLastPush', n: 10, tags: { include: ['v3*'] } },
+      ],
+      {
+        uncovered: 'delete',
+      },
+    );
+    const dry = await run(of, true);
+    expect(dry).toMatchObject({ state: 'done', lookedAt: 40, kept: 10, deleted: 30 });
+    expect(await tagsNow()).toHaveLength(40);
+    const said = (await results(dry)).filter((each) => each.endsWith('keep')).map((each) => each.split(' ')[0]);
+    const real = await run(of);
+    expect(real).toMatchObject({ state: 'done', lookedAt: 40, kept: 10, deleted: 30, failed: 0 });
+    expect(await tagsNow()).toEqual(said.sort());
+    expect((await run(of)).deleted).toBe(0);
+  });
+
+  it('judge tags, not what they lead to; the last tag takes its manifest with it', async () => {
+    const both = await put(image('shared'), ['old', 'new']);
+    await policy([{ template: 'always', tags: { include: ['new'] } }], { name: 'other', enabled: false }); // one that is off keeps nothing
+    const of = await policy([{ template: 'always', tags: { include: ['new'] } }], { uncovered: 'delete' });
+    await run(of);
+    expect(await tagsNow()).toEqual(['new']);
+    expect(await isThere(both)).toBe(true);
+    const none = await policy([{ template: 'always', tags: { include: ['none'] } }], { name: 'none', uncovered: 'delete' });
+    await run(none);
+    expect(await tagsNow()).toEqual(['new']); // the first one keeps it
+    await database.write(async (tx) => deleteTag(tx, { repositoryId: (await repositoryIn(tx)).id, name: 'new', by: 'x', now }));
+    expect(await isThere(both)).toBe(true); // whoever deletes a tag by hand leaves the manifest
+  });
+  const repositoryIn = (tx: Parameters<typeof ensureRepository>[0]) => ensureRepository(tx, 'demo/app', 'ann', now);
+
+  it('take signatures, attestations and children along, and leave what has a tag of its own', async () => {
+    const [one, two] = [await put(image('one'), []), await put(image('two'), ['kept'])];
+    const index = await put({ schemaVersion: 2, mediaType: INDEX, manifests: [descriptor(one), descriptor(two)] }, ['gone']);
+    const referrer = await put(image('sbom', { subject: descriptor(index, INDEX) }), []);
+    const ofReferrer = await put(image('signature of the sbom', { subject: descriptor(referrer) }), []);
+    const signature = await put(image('signature'), [`${index.replace(':', '-')}.sig`]);
+    const ofOther = await put(image('signature of two'), [`${two.replace(':', '-')}.sig`]);
+    const of = await policy([{ template: 'always', tags: { include: ['kept'] } }], { uncovered: 'delete' });
+    const dry = await run(of, true);
+    expect((await results(dry)).filter((each) => each.endsWith('delete'))).toEqual(['gone delete']);
+    expect(await run(of)).toMatchObject({ deleted: 1, failed: 0 });
+    for (const digest of [one, index, referrer, ofReferrer, signature]) expect(await isThere(digest)).toBe(false);
+    for (const digest of [two, ofOther]) expect(await isThere(digest)).toBe(true);
+    expect(await tagsNow()).toEqual(['kept', `${two.replace(':', '-')}.sig`]);
+  });
+
+  it('leave what is part of an index, and immutable tags', async () => {
+    const child = await put(image('child'), ['child']);
+    await put({ schemaVersion: 2, mediaType: INDEX, manifests: [descriptor(child)] }, ['index']);
+    await put(image('release'), ['release']);
+    const patterns = { repositories: { include: ['**'], exclude: [] }, tags: { include: ['release'], exclude: [] } };
+    await database.write((tx) =>
+      addImmutabilityRule(tx, projectId, { name: 'releases', description: '', selector: patterns, enabled: true }, { by: 'ann', now }),
+    );
+    const of = await policy([{ template: 'always', tags: { include: ['index'] } }], { uncovered: 'delete' });
+    await run(of);
+    expect(await tagsNow()).toEqual(['index', 'release']);
+    expect(await isThere(child)).toBe(true);
+  });
+
+  it('leave what is pushed, moved or pulled while they run', async () => {
+    for (const name of ['a', 'b', 'c']) await put(image(name), [name]);
+    now += DAY;
+    await put(image('latest'), ['latest']);
+    const of = await policy([{ template: 'latestPushedK', n: 1 }]);
+    const { id } = await database.write((tx) => startRun(tx, of, { dry: false, by: 'ann', now }));
+    const pulls = createPullNotes({ database, clock });
+    let isFirst = true;
+    const context: JobContext = {
+      signal: new AbortController().signal,
+      attempt: 1,
+      progress: async () => undefined,
+      // Called at the begin of each transaction of the run: here before any deletion.
+      hold: async () => undefined,
+    };
+    const slow: Database = Object.assign(Object.create(database) as Database, {
+      write: async (work: never, options: { scope?: string[] }) => {
+        if (isFirst && options?.scope?.[0] === 'repository:demo/app') {
+          isFirst = false;
+          now += 1000;
+          await put(image('a again'), ['a']);
+          await put(image('fresh'), ['fresh']);
+          const target = (await findTag(database, (await repository()).id, 'b')) ?? '';
+          pulls.pulled({ repositoryId: (await repository()).id, digest: target, tag: 'b', client: 'x' });
+          await pulls.flush();
+        }
+        return await database.write(work, options);
+      },
+      all: database.all.bind(database),
+      first: database.first.bind(database),
+    });
+    await doRun({ database: slow, clock }, id, context);
+    expect(isFirst).toBe(false);
+    expect(await tagsNow()).toEqual(['a', 'b', 'fresh', 'latest']);
+    expect(await results(await runOf(id))).toEqual(['a changed', 'b changed', 'c deleted']);
+  });
+
+  it('go on where they were interrupted, with the verdicts of their begin', async () => {
+    for (const name of ['demo/a', 'demo/b', 'demo/c']) for (let at = 0; at < 60; at++) await put(image(`${name} ${at}`), [`v${at}`], name);
+    const of = await policy([{ template: 'latestPushedK', n: 10 }]);
+    const { id } = await database.write((tx) => startRun(tx, of, { dry: false, by: 'ann', now }));
+    for (const after of [2, 4, 3]) {
+      const stop = new AbortController();
+      let writes = 0;
+      const hold = async () => {
+        if (++writes > after) stop.abort(new Error('the process stops'));
+        if (stop.signal.aborted) throw stop.signal.reason;
+      };
+      await expect(
+        doRun({ database, clock }, id, { signal: stop.signal, attempt: 1, progress: async () => undefined, hold }),
+      ).rejects.toThrow();
+      expect((await runOf(id)).state).toBe('running');
+      now += DAY;
+    }
+    await jobs.runDue();
+    for (const name of ['demo/a', 'demo/b', 'demo/c']) expect(await tagsNow(name)).toHaveLength(10);
+    const ended = await runOf(id);
+    expect(ended).toMatchObject({ state: 'done', deleted: 150, failed: 0 });
+    expect(await results(ended)).toHaveLength(150);
+  });
+
+  it('end where they are cancelled', async () => {
+    for (let at = 0; at < 60; at++) await put(image(`${at}`), [`v${at}`]);
+    const of = await policy([{ template: 'latestPushedK', n: 10 }]);
+    const { id } = await database.write((tx) => startRun(tx, of, { dry: false, by: 'ann', now }));
+    const stop = new AbortController();
+    let writes = 0;
+    const hold = async () => {
+      if (++writes === 2) stop.abort(Object.assign(new Error('cancelled'), { name: 'Cancelled' }));
+    };
+    await expect(
+      doRun({ database, clock }, id, { signal: stop.signal, attempt: 1, progress: async () => undefined, hold }),
+    ).rejects.toThrow();
+    expect(await runOf(id)).toMatchObject({ state: 'cancelled', deleted: 25 });
+    expect(await tagsNow()).toHaveLength(35);
+  });
+
+  it('delete manifests that nothing holds after their days, but none that is in use, pulled, part of something or about it', async () => {
+    const alone = await put(image('alone'), []);
+    const used = await put(image('used'), []);
+    const pulled = await put(image('pulled'), []);
+    const child = await put(image('child'), []);
+    const index = await put({ schemaVersion: 2, mediaType: INDEX, manifests: [descriptor(child)] }, ['index']);
+    const about = await put(image('about', { subject: descriptor(index, INDEX) }), []);
+    const of = await policy([], { untaggedDays: 7 });
+    now += 6 * DAY;
+    expect((await run(of)).deleted).toBe(0);
+    now += 2 * DAY;
+    const { id: repositoryId } = await repository();
+    await database.write((tx) => noteUse(tx, { repositoryId, digest: used, source: 'cluster', now: now - DAY }));
+    const pulls = createPullNotes({ database, clock });
+    pulls.pulled({ repositoryId, digest: pulled, tag: undefined, client: 'x' });
+    await pulls.flush();
+    const fresh = await put(image('fresh'), []);
+    expect((await run(of)).deleted).toBe(1);
+    expect(await isThere(alone)).toBe(false);
+    for (const digest of [used, pulled, child, index, about, fresh]) expect(await isThere(digest)).toBe(true);
+  });
+
+  it('keep what is a base of others, and what was told to be in use', async () => {
+    await put(image('base', {}, ['os', 'runtime']), ['base']);
+    await put(image('app', {}, ['os', 'runtime', 'code']), ['app'], 'demo/other');
+    await put(image('sibling', {}, ['os', 'tools']), ['sibling']);
+    const running = await put(image('running'), ['running']);
+    await database.write(async (tx) => noteUse(tx, { repositoryId: (await repositoryIn(tx)).id, digest: running, source: 'cluster', now }));
+    const repositories = { include: ['demo/app'] };
+    const of = await policy([
+      { template: 'isBase', repositories },
+      { template: 'inUse', n: 7, repositories },
+    ]);
+    await run(of);
+    expect(await tagsNow()).toEqual(['base', 'running']);
+    expect(await tagsNow('demo/other')).toEqual(['app']);
+    now += 8 * DAY;
+    await run(of);
+    expect(await tagsNow()).toEqual(['base']);
+  });
+
+  it('of the system reach the projects that they name, and rules of projects keep there too', async () => {
+    await database.write((tx) => createProject(tx, { name: 'spared', public: false, by: 'ann', now }));
+    for (const name of ['demo/app', 'spared/app']) for (const each of ['x', 'y']) await put(image(`${name} ${each}`), [each], name);
+    await policy([{ template: 'always', tags: { include: ['y'] } }], { name: 'ours' });
+    const of = await policy(
+      [{ template: 'always', tags: { include: ['none'] } }],
+      { uncovered: 'delete', projects: { exclude: ['spared'] } },
+      null,
+    );
+    await run(of);
+    expect(await tagsNow()).toEqual(['y']);
+    expect(await tagsNow('spared/app')).toEqual(['x', 'y']);
+  });
+
+  it('are undone as a whole, but for tags that lead elsewhere meanwhile', async () => {
+    const child = await put(image('child'), []);
+    const index = await put({ schemaVersion: 2, mediaType: INDEX, manifests: [descriptor(child)] }, ['index', 'same']);
+    const signature = await put(image('signature'), [`${index.replace(':', '-')}.sig`]);
+    const referrer = await put(image('sbom', { subject: descriptor(index, INDEX) }), []);
+    for (let at = 0; at < 120; at++) await put(image(`${at}`), [`v${at}`]);
+    const of = await policy([{ template: 'always', tags: { include: ['none'] } }], { uncovered: 'delete' });
+    const before = await tagsNow();
+    const { id } = await run(of);
+    expect(await tagsNow()).toEqual([]);
+    const other = await put(image('other'), ['v7']);
+    await database.write((tx) => enqueue(tx, { kind: UNDO, payload: { runId: id, by: 'ann' }, now }));
+    await jobs.runDue();
+    expect(await tagsNow()).toEqual(before);
+    for (const digest of [child, index, signature, referrer]) expect(await isThere(digest)).toBe(true);
+    expect(await findTag(database, (await repository()).id, 'v7')).toBe(other);
+    const undone = await runOf(id);
+    expect(undone.undo).toBe('failed');
+    expect(undone.error).toMatch(/^1 could not be brought back, the last as: tag v7 leads to/);
+  });
+
+  it('are begun by their schedule, one at a time', async () => {
+    await put(image('x'), ['x']);
+    now += 1000;
+    await put(image('y'), ['y']);
+    const defaults = { description: '', enabled: true, projects: null, uncovered: 'keep', untaggedDays: null } as const;
+    const settings = { ...defaults, name: 'nightly', schedule: '0 3 * * *', rules: [{ template: 'latestPushedK' as const, n: 1 }] };
+    const id = await database.write((tx) => addPolicy(tx, projectId, settings, { nextAt: now + 1000, by: 'ann', now }));
+    now += 2000;
+    await jobs.start();
+    await expect.poll(() => tagsNow(), { timeout: 20_000 }).toEqual(['y']);
+    await jobs.stop();
+    expect((await findPolicy(database, id))?.nextAt).toBe(Date.UTC(2026, 5, 1, 3));
+  });
+});
