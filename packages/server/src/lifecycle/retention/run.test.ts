@@ -20,19 +20,19 @@ import {
   auditMigrations,
   createJobRunner,
   createLog,
-  enqueue,
   type Database,
+  enqueue,
   type JobContext,
   type JobRunner,
   jobMigrations,
   outboxMigrations,
 } from '../../platform/index.ts';
 import { retentionJobs } from './jobs.ts';
-import { UNDO } from './undo.ts';
 import type { PolicySettings, Rule } from './policy.ts';
 import { doRun, startRun } from './run.ts';
 import { retentionMigration } from './schema.ts';
 import { addPolicy, findPolicy, findRun, noteUse, pageOfResults, type Run } from './store.ts';
+import { UNDO } from './undo.ts';
 
 const DAY = 24 * 3_600_000;
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
