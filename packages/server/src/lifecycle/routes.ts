@@ -9,5 +9,12 @@ import { scrubRoutes } from './scrub/routes.ts';
 import { trashRoutes } from './trash/routes.ts';
 
 export function lifecycleRoutes(parts: LifecycleParts): Route[] {
-  return [...immutabilityRoutes(parts), ...quotaRoutes(parts), ...retentionRoutes(parts), ...trashRoutes(parts), ...scrubRoutes(parts), ...doctorRoutes(parts)];
+  return [
+    ...immutabilityRoutes(parts),
+    ...quotaRoutes(parts),
+    ...retentionRoutes(parts),
+    ...trashRoutes(parts),
+    ...scrubRoutes(parts),
+    ...doctorRoutes(parts),
+  ];
 }

@@ -5,6 +5,7 @@ import { AppError, type Route, readCursor, routesFor } from '../../platform/inde
 import type { Adapter } from './adapt.ts';
 import { answerList, gather, Items, ListQuery } from './lists.ts';
 import { type HarborParts, locationOf, OfProject, time } from './parts.ts';
+import { quotaOf } from './quotas.ts';
 
 /** Of a project's settings those that this server has; of the others only what leaves them off. */
 const ProjectBody = Type.Object({
@@ -42,7 +43,7 @@ function settingsOf({ public: isPublic, metadata, storage_limit: limit, registry
     if (![undefined, null, false, 'false', ''].includes(metadata?.[name] as string))
       throw new AppError('bad_request', `${name} is not supported here`);
   }
-  if ((limit ?? 0) > 0) throw new AppError('bad_request', 'storage_limit is not supported here');
+  if ((limit ?? 0) > 0) throw new AppError('bad_request', 'storage_limit is set by PUT /quotas/{id of the project}, by who manages quotas');
   if ((registry ?? 0) > 0) throw new AppError('bad_request', 'proxy projects are not supported here');
   const told = metadata?.public ?? isPublic ?? undefined;
   return told === undefined ? {} : { public: told === true || told === 'true' };
@@ -153,7 +154,12 @@ export function projectRoutes({ database, access }: HarborParts, { change }: Ada
       permission: 'project:read',
       params: OfProject,
       answer: Type.Unknown(),
-      handle: async ({ params }) => ({ body: { repo_count: await repositoryCount(database, (await requireProject(params.project)).id) } }),
+      async handle({ params, caller }) {
+        const { id, name } = await requireProject(params.project);
+        const seesQuota = await access.holds(caller, 'quota:read', { project: name });
+        const quota = seesQuota ? { quota: await quotaOf(database, id) } : {};
+        return { body: { repo_count: await repositoryCount(database, id), ...quota } };
+      },
     }),
     change('POST /projects', {
       method: 'POST',

@@ -5,6 +5,7 @@ import { artifactRoutes } from './artifacts.ts';
 import { memberRoutes } from './members.ts';
 import { type HarborParts, readParams } from './parts.ts';
 import { projectRoutes } from './projects.ts';
+import { quotaRoutes } from './quotas.ts';
 import { repositoryRoutes } from './repositories.ts';
 import { robotRoutes } from './robots.ts';
 import { systemRoutes } from './system.ts';
@@ -42,6 +43,7 @@ export function harborSurface(parts: HarborParts, management: readonly Route[]):
     routes: [
       ...systemRoutes(parts),
       ...projectRoutes(parts, adapt),
+      ...quotaRoutes(parts, adapt),
       ...memberRoutes(parts, adapt),
       ...repositoryRoutes(parts, adapt),
       ...artifactRoutes(parts, adapt),
