@@ -265,7 +265,7 @@ select "id" from "repository" where "project_id" = ? limit ?;
 -- catalog.anyTrash
 select "id" from "trash_item" where "project_id" = ? limit ?;
 -- catalog.artifactFacts
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."digest" = ?;
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy", "manifest_pull"."last_at" as "pulledAt", "manifest_pull"."pulls" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."digest" = ?;
 -- catalog.artifactWindowByAge
 select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) order by "manifest"."id" asc, "manifest"."id" asc limit ? offset ?;
 -- catalog.artifactWindowByAgeDown
@@ -275,16 +275,16 @@ select "manifest"."id", "manifest"."content_size" as "size" from "manifest" wher
 -- catalog.artifactWindowBySizeDown
 select "manifest"."id", "manifest"."content_size" as "size" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) order by "manifest"."content_size" desc, "manifest"."id" desc limit ? offset ?;
 -- catalog.artifactsByAge
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy", "manifest_pull"."last_at" as "pulledAt", "manifest_pull"."pulls" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" > ?) and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."id" asc, "manifest"."id" asc limit ?;
 -- catalog.artifactsByAgeDown
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy", "manifest_pull"."last_at" as "pulledAt", "manifest_pull"."pulls" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."id" <= ? and ("manifest"."id" < ? or "manifest"."id" < ?) and "manifest"."id" >= ? and ("manifest"."id" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."id" desc, "manifest"."id" desc limit ?;
 -- catalog.artifactsBySize
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy", "manifest_pull"."last_at" as "pulledAt", "manifest_pull"."pulls" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" > ?) and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" <= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" asc, "manifest"."id" asc limit ?;
 -- catalog.artifactsBySizeDown
-select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy" from "manifest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
+select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy", "manifest_pull"."last_at" as "pulledAt", "manifest_pull"."pulls" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
 -- catalog.blobSize
 select "size", "unneeded_since" as "unneededSince" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
@@ -301,6 +301,8 @@ select "trash_reference"."digest", "damaged_blob"."digest" as "damaged" from "tr
 select "repository"."id" as "repositoryId", "repository"."name" as "repository", "parent"."digest" as "name", "need"."digest" as "other" from "manifest_reference" as "need" inner join "manifest" as "parent" on "parent"."id" = "need"."manifest_id" inner join "repository" on "repository"."id" = "need"."repository_id" left join "manifest" as "child" on "child"."repository_id" = "need"."repository_id" and "child"."digest" = "need"."digest" where "need"."kind" = ? and "child"."id" is null and "repository"."deleted_at" is null limit ?;
 -- catalog.childrenMissingToRestore
 select "trash_reference"."digest" from "trash_reference" left join "manifest" on "manifest"."repository_id" = "trash_reference"."repository_id" and "manifest"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and "manifest"."id" is null order by "trash_reference"."digest" limit ?;
+-- catalog.childrenOfManifest
+select "digest" from "manifest_reference" where "manifest_id" = ? and "kind" = ? order by "digest" limit ?;
 -- catalog.claimStored
 insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "state" = ?, "review_at" = case when ("stored_blob"."state" = ? and ("stored_blob"."review_at" is null or "stored_blob"."review_at" > "excluded"."review_at")) then "stored_blob"."review_at" else "excluded"."review_at" end where ("stored_blob"."state" != ? or "stored_blob"."review_at" <= ?);
 -- catalog.clearAlert
@@ -396,6 +398,8 @@ select "told_at" from "quota_alert" where "project_id" = ? and "quota" = ? and "
 select "id" from "ended_upload" where "id" = ?;
 -- catalog.findUpload
 select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until" as "leaseUntil" from "upload_session" where "id" = ?;
+-- catalog.followersOfManifest
+select "digest" from "manifest" where "repository_id" = ? and "subject" = ? order by "digest" limit ?;
 -- catalog.heldInReservation
 select "kept", "bytes", "repositories", "tags", "expires_at" as "until" from "quota_reservation" where "id" = ?;
 -- catalog.hideRepository
@@ -508,6 +512,10 @@ select "id", "size" from "manifest" where "repository_id" = ? and "id" > ? order
 select "id" from "manifest" where "digest" = ? and "id" != ? order by "id" limit ?;
 -- catalog.manifestsAfter
 select "id", "repository_id" as "repositoryId", "digest", "media_type" as "mediaType", "size", "subject" from "manifest" where "id" > ? order by "id" limit ?;
+-- catalog.manifestsToJudge
+select "manifest"."id", "manifest"."digest", "manifest"."subject", "manifest"."created_at" as "pushedAt", "manifest_pull"."last_at" as "pulledAt", (select min("tag"."name") as "name" from "tag" where "tag"."repository_id" = "manifest"."repository_id" and "tag"."digest" = "manifest"."digest") as "tag", (select min("part"."manifest_id") as "id" from "manifest_reference" as "part" where "part"."repository_id" = "manifest"."repository_id" and "part"."digest" = "manifest"."digest" and "part"."kind" = ?) as "parent" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."id" > ? order by "manifest"."id" limit ?;
+-- catalog.manifestsWithLayer
+select "manifest_id" as "id" from "manifest_reference" where "repository_id" = ? and "digest" = ? and "kind" = ? order by "manifest_id" limit ?;
 -- catalog.mendKeptLink
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and "unneeded_since" is null and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = ? and "kept"."digest" = ? and "kept"."kind" = ? and "kept"."item_id" != 0));
 -- catalog.mendOpenLink
@@ -532,6 +540,8 @@ select "id", "name", "public", "description", "environment", "pull_networks" as 
 select "id", "name", "public", "description", "environment", "pull_networks" as "pullNetworks", "push_networks" as "pushNetworks", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "project" where "name" = ?;
 -- catalog.projectHasBlob
 select "size" from "project_blob" where "project_id" = ? and "digest" = ?;
+-- catalog.projectIds
+select "id" from "project" where "id" > ? order by "id" limit ?;
 -- catalog.projectsToCheck
 select "id", "name" from "project" where "id" > ? order by "id" limit ?;
 -- catalog.projectsWithTrash
@@ -612,6 +622,10 @@ select "repository"."id", "repository"."name", "repository"."description", "repo
 select "repository"."id", "repository"."name", "repository"."description", "repository"."created_at" as "createdAt", "repository_change"."updated_at" as "updatedAt", "repository"."version" from "repository_change" inner join "repository" on "repository"."id" = "repository_change"."repository_id" where "repository_change"."project_id" = ? and "repository"."deleted_at" is null and "repository_change"."updated_at" <= ? and ("repository_change"."updated_at" < ? or "repository_change"."repository_id" < ?) order by "repository_change"."updated_at" desc, "repository_change"."repository_id" desc limit ?;
 -- catalog.repositoriesOf
 select "repository"."id", "repository"."name", "repository_blob"."size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository_blob"."repository_id" > ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest") order by "repository_blob"."repository_id" limit ?;
+-- catalog.repositoriesOfAll
+select "repository"."id", "repository"."name", "project"."id" as "projectId", "project"."name" as "project", "project"."environment" from "repository" inner join "project" on "project"."id" = "repository"."project_id" where "repository"."id" > ? and "repository"."deleted_at" is null order by "repository"."id" limit ?;
+-- catalog.repositoriesOfOne
+select "repository"."id", "repository"."name", "project"."id" as "projectId", "project"."name" as "project", "project"."environment" from "repository" inner join "project" on "project"."id" = "repository"."project_id" where "repository"."project_id" = ? and "repository"."id" > ? and "repository"."deleted_at" is null order by "repository"."id" limit ?;
 -- catalog.repositoriesToCheck
 select "id", "deleted_at" as "deletedAt" from "repository" where "project_id" = ? and "id" > ? order by "id" limit ?;
 -- catalog.repositoryById
@@ -659,11 +673,13 @@ select cast(coalesce(sum(bytes), 0) as bigint) as "bytes", cast(coalesce(sum(rep
 -- catalog.tagDigest
 select "digest" from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.tagFacts
-select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."name" = ?;
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."name" = ?;
 -- catalog.tagHistory
 select "id", "digest", "previous_digest" as "previous", "changed_at" as "at", "changed_by" as "by" from "tag_history" where "repository_id" = ? and "name" = ? and "id" > ? order by "id" asc limit ?;
 -- catalog.tagHistoryDown
 select "id", "digest", "previous_digest" as "previous", "changed_at" as "at", "changed_by" as "by" from "tag_history" where "repository_id" = ? and "name" = ? and "id" < ? order by "id" desc limit ?;
+-- catalog.tagNow
+select "tag"."digest", "tag"."updated_at" as "pushedAt", "tag_pull"."last_at" as "tagPulledAt", "manifest_pull"."digest_at" as "digestPulledAt" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" left join "manifest_pull" on "manifest_pull"."repository_id" = "tag"."repository_id" and "manifest_pull"."digest" = "tag"."digest" where "tag"."repository_id" = ? and "tag"."name" = ?;
 -- catalog.tagWindowByName
 select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" > ?) order by "tag"."name" asc, "tag"."name" asc limit ? offset ?;
 -- catalog.tagWindowByNameDown
@@ -674,14 +690,18 @@ select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."r
 select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) order by "tag"."updated_at" desc, "tag"."name" desc limit ? offset ?;
 -- catalog.tagsAstray
 select "repository"."id" as "repositoryId", "repository"."name" as "repository", "tag"."name", "tag"."digest" as "other" from "tag" inner join "repository" on "repository"."id" = "tag"."repository_id" left join "manifest" on "manifest"."repository_id" = "tag"."repository_id" and "manifest"."digest" = "tag"."digest" where "manifest"."id" is null and "repository"."deleted_at" is null limit ?;
+-- catalog.tagsAtManifest
+select "name" from "tag" where "repository_id" = ? and "digest" = ? order by "name" limit ?;
 -- catalog.tagsByName
-select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" > ?) and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."name" asc, "tag"."name" asc limit ?;
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" > ?) and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."name" asc, "tag"."name" asc limit ?;
 -- catalog.tagsByNameDown
-select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" < ?) and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."name" desc, "tag"."name" desc limit ?;
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."name" <= ? and ("tag"."name" < ? or "tag"."name" < ?) and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."name" desc, "tag"."name" desc limit ?;
+-- catalog.tagsByPush
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "pushedAt", "tag_pull"."last_at" as "tagPulledAt", "manifest_pull"."digest_at" as "digestPulledAt", "manifest"."annotations" from "tag" left join "manifest" on "manifest"."repository_id" = "tag"."repository_id" and "manifest"."digest" = "tag"."digest" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" left join "manifest_pull" on "manifest_pull"."repository_id" = "tag"."repository_id" and "manifest_pull"."digest" = "tag"."digest" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) order by "tag"."updated_at" desc, "tag"."name" desc limit ?;
 -- catalog.tagsByUpdate
-select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" > ?) and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" asc, "tag"."name" asc limit ?;
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" > ?) and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" <= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" asc, "tag"."name" asc limit ?;
 -- catalog.tagsByUpdateDown
-select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" desc, "tag"."name" desc limit ?;
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."updated_at" <= ? and ("tag"."updated_at" < ? or "tag"."name" < ?) and "tag"."updated_at" >= ? and ("tag"."updated_at" > ? or "tag"."name" >= ?) and lower("tag"."name") like ? escape '\' order by "tag"."updated_at" desc, "tag"."name" desc limit ?;
 -- catalog.tagsLeadingTo
 select "name" from "tag" where "repository_id" = ? and ("digest" = ? or "digest" in (select "parent"."digest" from "manifest_reference" as "need" inner join "manifest" as "parent" on "parent"."id" = "need"."manifest_id" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ?)) order by "name" limit ?;
 -- catalog.tagsLike
@@ -689,9 +709,9 @@ select "name" from "tag" where "repository_id" = ? and name like ? escape '\' an
 -- catalog.tagsOfDigest
 select "name" from "tag" where "repository_id" = ? and "digest" = ?;
 -- catalog.tagsOfDigestByName
-select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" > ? order by "tag"."name" asc limit ?;
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" > ? order by "tag"."name" asc limit ?;
 -- catalog.tagsOfDigestByNameDown
-select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy" from "tag" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
+select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
 -- catalog.tellAlert
 insert into "quota_alert" ("project_id", "quota", "level", "told_at") values (?, ?, ?, ?) on conflict ("project_id", "quota", "level") do nothing;
 -- catalog.trash
@@ -1068,6 +1088,64 @@ update "identity_provider" set "settings" = ?, "secret" = ?, "enabled" = ?, "ver
 update "user" set "email" = ?, "full_name" = ?, "version" = "version" + ? where "id" = ?;
 -- providers.userDetails
 select "email", "full_name" as "fullName" from "user" where "id" = ?;
+-- pulls.addManifestPulls
+insert into "manifest_pull" ("repository_id", "digest", "last_at", "digest_at", "pulls") values (?, ?, ?, ?, ?) on conflict ("repository_id", "digest") do update set "last_at" = case when "manifest_pull"."last_at" > "excluded"."last_at" then "manifest_pull"."last_at" else "excluded"."last_at" end, "digest_at" = coalesce("excluded"."digest_at", "manifest_pull"."digest_at"), "pulls" = "manifest_pull"."pulls" + "excluded"."pulls";
+-- pulls.addTagPulls
+insert into "tag_pull" ("repository_id", "name", "last_at", "pulls") values (?, ?, ?, ?) on conflict ("repository_id", "name") do update set "last_at" = case when "tag_pull"."last_at" > "excluded"."last_at" then "tag_pull"."last_at" else "excluded"."last_at" end, "pulls" = "tag_pull"."pulls" + "excluded"."pulls";
+-- retention.advance
+update "retention_run" set "position" = ?, "looked_at" = "looked_at" + ?, "kept" = "kept" + ?, "deleted" = "deleted" + ?, "failed" = "failed" + ? where "id" = ?;
+-- retention.byId
+select "id", "project_id" as "projectId", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days" as "untaggedDays", "schedule", "next_at" as "nextAt", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "retention_policy" where "id" = ?;
+-- retention.dropResults
+delete from "retention_result" where "id" in (select "old"."id" from "retention_result" as "old" where "old"."run_id" = ? order by "old"."id" limit ?);
+-- retention.dropResultsOfRepository
+delete from "retention_result" where "run_id" = ? and "repository" = ?;
+-- retention.dropRun
+delete from "retention_run" where "id" = ?;
+-- retention.dropUses
+delete from "manifest_use" where "seen_at" < ?;
+-- retention.due
+select "id", "project_id" as "projectId", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days" as "untaggedDays", "schedule", "next_at" as "nextAt", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "retention_policy" where "next_at" <= ? order by "next_at" limit ?;
+-- retention.insert
+insert into "retention_policy" ("project_id", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days", "schedule", "next_at", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- retention.insertResult
+insert into "retention_result" ("run_id", "repository", "tag", "digest", "outcome", "reasons") values (?, ?, ?, ?, ?, ?);
+-- retention.insertRun
+insert into "retention_run" ("policy_id", "project_id", "dry", "state", "at", "started_by", "position", "looked_at", "kept", "deleted", "failed", "restored") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- retention.ofProject
+select "id", "project_id" as "projectId", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days" as "untaggedDays", "schedule", "next_at" as "nextAt", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "retention_policy" where "project_id" = ? order by "name";
+-- retention.ofSystem
+select "id", "project_id" as "projectId", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days" as "untaggedDays", "schedule", "next_at" as "nextAt", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "retention_policy" where "project_id" is null order by "name";
+-- retention.oldRuns
+select "id" from "retention_run" where "finished_at" < ? limit ?;
+-- retention.remove
+delete from "retention_policy" where "id" = ?;
+-- retention.results
+select "id", "repository", "tag", "digest", "outcome", "reasons" from "retention_result" where "run_id" = ? and "id" > ? and (? = ? or "outcome" = ?) order by "id" limit ?;
+-- retention.run
+select "id", "policy_id" as "policyId", "project_id" as "projectId", "dry", "state", "at", "started_by" as "startedBy", "job_id" as "jobId", "position", "looked_at" as "lookedAt", "kept", "deleted", "failed", "restored", "undo", "error", "finished_at" as "finishedAt" from "retention_run" where "id" = ?;
+-- retention.runs
+select "id", "policy_id" as "policyId", "project_id" as "projectId", "dry", "state", "at", "started_by" as "startedBy", "job_id" as "jobId", "position", "looked_at" as "lookedAt", "kept", "deleted", "failed", "restored", "undo", "error", "finished_at" as "finishedAt" from "retention_run" where "policy_id" = ? and "id" > ? order by "id" asc limit ?;
+-- retention.runsDown
+select "id", "policy_id" as "policyId", "project_id" as "projectId", "dry", "state", "at", "started_by" as "startedBy", "job_id" as "jobId", "position", "looked_at" as "lookedAt", "kept", "deleted", "failed", "restored", "undo", "error", "finished_at" as "finishedAt" from "retention_run" where "policy_id" = ? and "id" < ? order by "id" desc limit ?;
+-- retention.runsUnderWay
+select "id", "policy_id" as "policyId", "project_id" as "projectId", "dry", "state", "at", "started_by" as "startedBy", "job_id" as "jobId", "position", "looked_at" as "lookedAt", "kept", "deleted", "failed", "restored", "undo", "error", "finished_at" as "finishedAt" from "retention_run" where "state" in (?, ?) limit ?;
+-- retention.setJob
+update "retention_run" set "job_id" = ? where "id" = ?;
+-- retention.setNext
+update "retention_policy" set "next_at" = ? where "id" = ?;
+-- retention.setState
+update "retention_run" set "state" = ?, "error" = ?, "finished_at" = ? where "id" = ?;
+-- retention.setUndo
+update "retention_run" set "undo" = ?, "error" = ?, "restored" = "restored" + ? where "id" = ?;
+-- retention.setUse
+insert into "manifest_use" ("repository_id", "digest", "source", "seen_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest", "source") do update set "seen_at" = "excluded"."seen_at";
+-- retention.unfinishedRun
+select "id" from "retention_run" where "policy_id" = ? and "dry" = ? and ("state" in (?, ?) or "undo" in (?, ?)) limit ?;
+-- retention.update
+update "retention_policy" set "name" = ?, "description" = ?, "enabled" = ?, "projects" = ?, "rules" = ?, "uncovered" = ?, "untagged_days" = ?, "schedule" = ?, "next_at" = ?, "version" = "version" + ? where "id" = ?;
+-- retention.usedBy
+select "source" from "manifest_use" where "repository_id" = ? and "digest" = ? and "seen_at" > ? order by "seen_at" desc limit ?;
 -- webhooks.anyDue
 select "id" from "webhook_delivery" where "next_at" <= ? limit ?;
 -- webhooks.byId

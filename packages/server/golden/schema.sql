@@ -208,6 +208,23 @@ INSERT INTO project_usage (project_id, stripe, bytes, repositories, tags, change
           (SELECT count(*) FROM tag JOIN repository ON repository.id = tag.repository_id WHERE repository.project_id = project.id), 1
           FROM project;
 
+-- 0009-pulls
+create table "tag_pull" (
+  "repository_id" integer not null,
+  "name" text not null,
+  "last_at" bigint not null,
+  "pulls" bigint not null,
+  constraint "tag_pull_pk" primary key ("repository_id", "name")
+);
+create table "manifest_pull" (
+  "repository_id" integer not null,
+  "digest" text not null,
+  "last_at" bigint not null,
+  "digest_at" bigint,
+  "pulls" bigint not null,
+  constraint "manifest_pull_pk" primary key ("repository_id", "digest")
+);
+
 -- 0005-immutability
 create table "immutability_rule" (
   "id" integer primary key autoincrement,
@@ -750,6 +767,64 @@ create table "scrub_pass" (
   "finished_at" bigint,
   "scrubbed_at" bigint
 );
+
+-- 0001-retention
+create table "retention_policy" (
+  "id" integer primary key autoincrement,
+  "project_id" integer,
+  "name" text not null,
+  "description" text not null,
+  "enabled" integer not null,
+  "projects" text,
+  "rules" text not null,
+  "uncovered" text not null,
+  "untagged_days" integer,
+  "schedule" text not null,
+  "next_at" bigint,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  "version" integer not null
+);
+create index "retention_policy_project" on "retention_policy" ("project_id", "name");
+create index "retention_policy_due" on "retention_policy" ("next_at");
+create table "retention_run" (
+  "id" integer primary key autoincrement,
+  "policy_id" integer not null,
+  "project_id" integer,
+  "dry" integer not null,
+  "state" text not null,
+  "at" bigint not null,
+  "started_by" text not null,
+  "job_id" integer,
+  "position" integer not null,
+  "looked_at" bigint not null,
+  "kept" bigint not null,
+  "deleted" bigint not null,
+  "failed" bigint not null,
+  "restored" bigint not null,
+  "undo" text,
+  "error" text,
+  "finished_at" bigint
+);
+create index "retention_run_policy" on "retention_run" ("policy_id", "id");
+create table "retention_result" (
+  "id" integer primary key autoincrement,
+  "run_id" integer not null,
+  "repository" text not null,
+  "tag" text,
+  "digest" text not null,
+  "outcome" text not null,
+  "reasons" text not null
+);
+create index "retention_result_run" on "retention_result" ("run_id", "outcome", "id");
+create table "manifest_use" (
+  "repository_id" integer not null,
+  "digest" text not null,
+  "source" text not null,
+  "seen_at" bigint not null,
+  constraint "manifest_use_pk" primary key ("repository_id", "digest", "source")
+);
+create index "manifest_use_seen" on "manifest_use" ("seen_at");
 
 -- 0001-idempotency
 create table "idempotency" (
