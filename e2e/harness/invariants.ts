@@ -46,6 +46,7 @@ export async function checkInvariants(dataDir: string, acknowledged: Acknowledge
   try {
     database.exec('BEGIN');
     const inventory = { ...checkCatalog(database, problems), blobs: await checkBlobs(database, join(dataDir, 'storage'), problems) };
+    checkCollection(database, problems);
     checkAcknowledged(database, acknowledged, problems);
     if (problems.length > 0) throw new Error(`${problems.length} invariants do not hold:\n  ${problems.join('\n  ')}`);
     return inventory;
@@ -171,6 +172,24 @@ function checkHistory(
     last.delete(key);
   }
   for (const [key, digest] of last) if (digest !== null) problems.push(`tag ${key} is gone, its history says ${digest}`);
+}
+
+/** What collection goes by is true: what is needed is marked so, nothing else is, and whatever has a link is known to be stored. */
+function checkCollection(database: DatabaseSync, problems: string[]): void {
+  const links = database
+    .prepare(
+      `SELECT link.repository_id AS repository, link.digest, link.unneeded_since IS NULL AS kept, stored.state, stored.size = link.size AS fits,
+       EXISTS (SELECT 1 FROM manifest_reference AS need WHERE need.repository_id = link.repository_id AND need.digest = link.digest
+               AND need.kind = 'blob')
+         OR EXISTS (SELECT 1 FROM trash_reference AS kept WHERE kept.repository_id = link.repository_id AND kept.digest = link.digest
+                    AND kept.kind = 'blob') AS needed
+       FROM repository_blob AS link LEFT JOIN stored_blob AS stored ON stored.digest = link.digest`,
+    )
+    .all() as { repository: number; digest: string; kept: number; needed: number; state: string | null; fits: number | null }[];
+  for (const { repository, digest, kept, needed, state, fits } of links) {
+    if (kept !== needed) problems.push(`${digest} is ${needed ? '' : 'not '}needed in repository ${repository}, its link says otherwise`);
+    if (state !== 'live' || fits !== 1) problems.push(`${digest} is in repository ${repository}, its bytes are ${state ?? 'unknown'}`);
+  }
 }
 
 /** Every membership has its file, and every file at a blob's path, member or not, is whole and what its name says. */

@@ -28,7 +28,16 @@ import {
   sourceOf,
   tokenAuthenticator,
 } from './access/index.ts';
-import { catalogJobs, catalogMigrations, clearUploadLeases, countUploads, createPullNotes, lapseReservations } from './catalog/index.ts';
+import {
+  catalogJobs,
+  catalogMigrations,
+  clearUploadLeases,
+  collectionBacklog,
+  countUploads,
+  createPullNotes,
+  freeDeletions,
+  lapseReservations,
+} from './catalog/index.ts';
 import { contentMigrations, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
   checkpointJob,
@@ -237,7 +246,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
       }),
       ...catalogJobs({ database, clock }),
       ...(blobs.encryption?.jobs ?? []),
-      ...lifecycleJobs({ database, blobs, clock, log, config, isBusy: () => running >= BUSY_REQUESTS }),
+      ...lifecycleJobs({ database, blobs, clock, log, config, metrics, isBusy: () => running >= BUSY_REQUESTS }),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
       webhookPruneJob({ database, clock, logDays: config.webhookLogDays }),
@@ -253,6 +262,7 @@ export async function startApp(config: Config, { shared, leader, holder, collect
     outboxBacklog: () => outboxBacklog(database),
     auditSinks: () => forwardingCounts(database),
     storage: () => scrubState(database),
+    collection: () => collectionBacklog(database, clock.now(), config.collectionGraceSeconds * 1000),
   });
   const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
   const stopping = new AbortController();
@@ -361,6 +371,7 @@ export async function freeLeases(database: Database, holder?: string): Promise<v
   await database.write(async (tx) => {
     await clearUploadLeases(tx, holder);
     await lapseReservations(tx, holder);
+    if (holder === undefined) await freeDeletions(tx, database.clock.now());
     await freeJobs(tx, holder, database.clock.now());
   });
 }

@@ -99,13 +99,15 @@ export async function renewBlob(tx: Session, repositoryId: number, digest: strin
 /** Takes blobs out of a repository, whoever needs them; gives how many were there. */
 export async function dropBlobs(tx: Session, repositoryId: number, digests: readonly string[], now: number): Promise<number> {
   const dropped: string[] = [];
-  for (const digest of digests) {
-    if ((await tx.run(deleteBlob, { repositoryId, digest })) === 0) continue;
-    dropped.push(digest);
-    await reviewStored(tx, digest, now);
-  }
-  await countUnlinkedBlobs(tx, repositoryId, dropped);
+  for (const digest of digests) if ((await tx.run(deleteBlob, { repositoryId, digest })) === 1) dropped.push(digest);
+  await settleDropped(tx, repositoryId, dropped, now);
   return dropped.length;
+}
+
+/** What follows when links are gone, in the same transaction. */
+export async function settleDropped(tx: Session, repositoryId: number, digests: readonly string[], now: number): Promise<void> {
+  for (const digest of digests) await reviewStored(tx, digest, now);
+  await countUnlinkedBlobs(tx, repositoryId, digests);
 }
 
 /** Takes a blob out of a repository; refused while a manifest there needs it (invariant 2). */

@@ -141,28 +141,26 @@ const linksOpen = query<Most>()('linksOpen', (db, p) =>
     .where((eb) => isNeeded(eb.ref('link.repository_id'), eb.ref('link.digest')))
     .limit(p('limit')),
 );
-const storedWith = (linked: boolean) =>
-  query<Most>()(linked ? 'storedOpen' : 'storedKept', (db, p) =>
-    db
-      .selectFrom('stored_blob')
-      .select([
-        sql<number>`0`.as('repositoryId'),
-        sql<string>`''`.as('repository'),
-        'stored_blob.digest as name',
-        sql<string>`''`.as('other'),
-      ])
-      .where('state', '=', 'live')
-      .where('review_at', linked ? 'is not' : 'is', null)
-      .where((eb) => {
-        const link = eb.exists(
+const storedKept = query<Most>()('storedKept', (db, p) =>
+  db
+    .selectFrom('stored_blob')
+    .select([
+      sql<number>`0`.as('repositoryId'),
+      sql<string>`''`.as('repository'),
+      'stored_blob.digest as name',
+      sql<string>`''`.as('other'),
+    ])
+    .where('state', '=', 'live')
+    .where('review_at', 'is', null)
+    .where((eb) =>
+      eb.not(
+        eb.exists(
           eb.selectFrom('repository_blob').select('repository_blob.digest').whereRef('repository_blob.digest', '=', 'stored_blob.digest'),
-        );
-        return linked ? link : eb.not(link);
-      })
-      .limit(p('limit')),
-  );
-const storedKept = storedWith(false);
-const storedOpen = storedWith(true);
+        ),
+      ),
+    )
+    .limit(p('limit')),
+);
 
 const CONTRADICTIONS = {
   tagsAstray,
@@ -175,7 +173,6 @@ const CONTRADICTIONS = {
   linksKept,
   linksOpen,
   storedKept,
-  storedOpen,
 } satisfies Record<string, Query<Most, Contradiction>>;
 
 export type ContradictionKind = keyof typeof CONTRADICTIONS;
@@ -202,16 +199,6 @@ const openLink = query<{ repositoryId: number; digest: string; now: number }>()(
     .where('unneeded_since', 'is', null)
     .where((eb) => eb.not(isNeeded(p('repositoryId'), p('digest')))),
 );
-const closeStored = query<{ digest: string }>()('mendOpenStored', (db, p) =>
-  db
-    .updateTable('stored_blob')
-    .set({ review_at: null })
-    .where('digest', '=', p('digest'))
-    .where('state', '=', 'live')
-    .where((eb) =>
-      eb.exists(eb.selectFrom('repository_blob').select('repository_blob.digest').where('repository_blob.digest', '=', p('digest'))),
-    ),
-);
 const dropReferences = query<{ manifestId: number }>()('mendStrayReferences', (db, p) =>
   db
     .deleteFrom('manifest_reference')
@@ -223,11 +210,6 @@ const dropReferences = query<{ manifestId: number }>()('mendStrayReferences', (d
 export async function mendLink(tx: Session, repositoryId: number, digest: string, now: number): Promise<void> {
   await tx.run(closeLink, { repositoryId, digest });
   await tx.run(openLink, { repositoryId, digest, now });
-}
-
-/** A stored blob with a link has no time of review. */
-export async function mendStored(tx: Session, digest: string): Promise<void> {
-  await tx.run(closeStored, { digest });
 }
 
 /** Needs of a manifest that is not there are no needs. */

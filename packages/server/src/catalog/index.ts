@@ -5,11 +5,26 @@ export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list
 export { isBaseOfOthers } from './bases.ts';
 export { dropBlobs, findBlob, type LinkedBlob, linkBlob, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export {
+  abandonDeletions,
+  beginDeletions,
+  COUNTED,
+  type CollectionBacklog,
+  collectionBacklog,
+  collectLinks,
+  dueBlobs,
+  dueLinksOf,
+  endDeletions,
+  forgetGoneBlobs,
+  freeDeletions,
+  nextReview,
+  takeUpDeletionsLeft,
+} from './collection.ts';
+export { type DuePreview, previewCollection, previewTotals } from './collection-preview.ts';
+export {
   type Contradiction,
   type ContradictionKind,
   contradictions,
   mendLink,
-  mendStored,
   mendStrayReferences,
 } from './consistency.ts';
 export { artifactCount, repositoryCount } from './counts.ts';
@@ -95,7 +110,7 @@ export {
 } from './reservations.ts';
 export { catalogMigrations } from './schema.ts';
 export { blobScope, repositoryScope } from './scopes.ts';
-export { claimBlob, findStored, keepStored, reviewStored, STORE_LIMIT_MS } from './stored-blobs.ts';
+export { claimBlob, FIRST_GENERATION, findStored, keepStored, reviewStored, STORE_LIMIT_MS } from './stored-blobs.ts';
 export {
   findTagUse,
   type ManifestUse,

@@ -46,15 +46,17 @@ export interface CatalogTables extends UsageTables, ImmutabilityTables, PullTabl
     /** Null while something in the repository needs it; else since when nothing does, or when somebody was last told that it is there. */
     unneeded_since: number | null;
   };
-  /** Which bytes are in the store, for collection; of a blob with a link the row is `live` and has no `review_at`. */
+  /** Which bytes are in the store, for collection; of a blob with a link the row is `live`. */
   stored_blob: {
     digest: string;
     size: number;
     /** `deleting` while the object is being removed; `gone` for a while after that, so that a push that met it stores its bytes again. */
     state: 'live' | 'deleting' | 'gone';
-    /** When to look at it next: to collect what is live, to take up a deletion that was left, to forget what is gone. */
+    /** When to look at it next: to collect what is live and has no link, to take up a deletion that was left, to forget what is gone. */
     review_at: number | null;
     stored_at: number;
+    /** Rises with each deletion that is begun: bytes stored under another number may be gone. */
+    generation: Generated<number>;
   };
   manifest: {
     id: Generated<number>;
@@ -254,7 +256,7 @@ export const catalogMigrations: readonly Migration[] = [
       db.schema
         .createIndex('repository_blob_unneeded')
         .on('repository_blob')
-        .columns(['unneeded_since'] as never)
+        .columns(['unneeded_since', 'repository_id', 'digest'] as never)
         .where('unneeded_since' as never, 'is not', null),
       db.schema
         .createTable('stored_blob')
@@ -262,13 +264,14 @@ export const catalogMigrations: readonly Migration[] = [
         .addColumn('size', 'bigint', (c) => c.notNull())
         .addColumn('state', 'text', (c) => c.notNull())
         .addColumn('review_at', 'bigint')
-        .addColumn('stored_at', 'bigint', (c) => c.notNull()),
+        .addColumn('stored_at', 'bigint', (c) => c.notNull())
+        .addColumn('generation', 'integer', (c) => c.notNull().defaultTo(0)),
       fill(`INSERT INTO stored_blob (digest, size, state, stored_at)
             SELECT digest, max(size), 'live', min(created_at) FROM repository_blob GROUP BY digest`),
       db.schema
         .createIndex('stored_blob_review')
         .on('stored_blob')
-        .columns(['review_at'] as never)
+        .columns(['state', 'review_at'] as never)
         .where('review_at' as never, 'is not', null),
     ],
   },

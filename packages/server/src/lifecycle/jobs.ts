@@ -1,12 +1,20 @@
 import type { JobDefinition } from '../platform/index.ts';
+import { collectionJobs } from './collection/jobs.ts';
 import { doctorJob } from './doctor/jobs.ts';
-import type { LifecycleParts } from './parts.ts';
+import type { LifecycleJobParts } from './parts.ts';
 import { quotaJobs } from './quota/jobs.ts';
 import { retentionJobs } from './retention/jobs.ts';
 import { scrubJobs } from './scrub/index.ts';
 import { trashJobs } from './trash/jobs.ts';
 
 /** What of this room runs in the background. */
-export function lifecycleJobs(parts: LifecycleParts): JobDefinition[] {
-  return [...quotaJobs(parts), ...retentionJobs(parts), ...trashJobs(parts), ...scrubJobs(parts), doctorJob(parts)];
+export function lifecycleJobs(parts: LifecycleJobParts): JobDefinition[] {
+  return [
+    ...collectionJobs(parts),
+    ...quotaJobs(parts),
+    ...retentionJobs(parts),
+    ...trashJobs(parts),
+    ...scrubJobs(parts),
+    doctorJob(parts),
+  ];
 }

@@ -1,5 +1,5 @@
 import type { BlobStore } from '../content/index.ts';
-import type { Clock, Config, Database, Log } from '../platform/index.ts';
+import type { Clock, Config, Database, Log, Metrics } from '../platform/index.ts';
 import type { RepairSource } from './scrub/index.ts';
 
 /** What the room stands on, handed over by `app.ts`. */
@@ -13,4 +13,9 @@ export interface LifecycleParts {
   readonly repairSources?: readonly RepairSource[];
   /** Whether requests press in this process right now. */
   isBusy?(): boolean;
+}
+
+/** What its jobs stand on besides. */
+export interface LifecycleJobParts extends LifecycleParts {
+  readonly metrics: Metrics;
 }

@@ -1,5 +1,6 @@
 // The room's other face: its route tables, loaded with the management API and not before.
 import type { Route } from '../platform/index.ts';
+import { collectionRoutes } from './collection/routes.ts';
 import { doctorRoutes } from './doctor/routes.ts';
 import { immutabilityRoutes } from './immutability/routes.ts';
 import type { LifecycleParts } from './parts.ts';
@@ -10,6 +11,7 @@ import { trashRoutes } from './trash/routes.ts';
 
 export function lifecycleRoutes(parts: LifecycleParts): Route[] {
   return [
+    ...collectionRoutes(parts),
     ...immutabilityRoutes(parts),
     ...quotaRoutes(parts),
     ...retentionRoutes(parts),

@@ -71,6 +71,7 @@ export {
   jobMigrations,
   latestJob,
   nextRun,
+  pageOfJobs,
   pauseAfter,
   pruneJobs,
 } from './jobs/index.ts';

@@ -22,6 +22,8 @@ interface Sources {
   jobs(): Promise<readonly { readonly state: string; readonly jobs: number }[]>;
   /** Events that the slowest consumer has still to see. */
   outboxBacklog(): Promise<number>;
+  /** What garbage collection has still to do; since when, in milliseconds since 1970. */
+  collection(): Promise<{ readonly links: number; readonly blobs: number; readonly left: number; readonly oldest: number | undefined }>;
   /** Of each kind of audit sink: how far behind, and what is set aside. */
   auditSinks(): Promise<readonly { readonly kind: string; readonly backlog: number; readonly parked: number }[]>;
   /** What is in quarantine, and when scrub was last through with everything, in milliseconds. */
@@ -43,6 +45,8 @@ export interface Metrics {
   job(kind: string, outcome: string, seconds: number): void;
   /** A delivery to an audit sink of a kind failed. */
   sinkFailure(kind: string): void;
+  /** Garbage collection has taken away links or objects, so many bytes of them, or has failed to. */
+  collected(what: 'links' | 'blobs' | 'bytes' | 'failures', count: number): void;
   /** What is counted only when metrics are read; the same in every process. */
   watch(sources: Sources): void;
 }
@@ -119,6 +123,13 @@ export function createMetrics(): Metrics {
     labelNames: ['kind'],
     registers,
   });
+  const collection = (what: string, help: string) => new Counter({ name: `entrepot_collection_${what}_total`, help, registers });
+  const collections = {
+    links: collection('links', 'Blobs that garbage collection took out of repositories'),
+    blobs: collection('blobs', 'Blobs that garbage collection removed from the store'),
+    bytes: collection('bytes', 'Bytes that garbage collection freed'),
+    failures: collection('failures', 'Blobs that the store failed to remove; they are tried again'),
+  };
   for (const histogram of [latency, storeTime, databaseTime, jobTime]) registry.registerMetric(histogram.asMetric());
   return {
     registry,
@@ -146,7 +157,8 @@ export function createMetrics(): Metrics {
     },
     job: (kind, outcome, seconds) => jobTime.child(kind, outcome)(seconds),
     sinkFailure: (kind) => sinkFailures.inc({ kind }),
-    watch({ uploadsOpen, jobs, outboxBacklog, auditSinks, storage }) {
+    collected: (what, count) => collections[what].inc(count),
+    watch({ uploadsOpen, jobs, outboxBacklog, auditSinks, collection, storage }) {
       const ask = (name: string, help: string, set: (gauge: Gauge) => Promise<void>, labelNames: string[] = []) =>
         new Gauge({
           name,
@@ -179,6 +191,15 @@ export function createMetrics(): Metrics {
       ask('entrepot_scrub_completed_timestamp_seconds', 'When all that is stored was last read and verified; 0 for never', async (gauge) =>
         gauge.set(((await storage()).scrubbedAt ?? 0) / 1000),
       );
+      const due = async (gauge: Gauge) => {
+        const backlog = await collection();
+        for (const kind of ['links', 'blobs', 'left'] as const) gauge.set({ kind }, backlog[kind]);
+      };
+      ask('entrepot_collection_backlog', 'What garbage collection has still to take away, counted up to 10000', due, ['kind']);
+      ask('entrepot_collection_oldest_due_seconds', 'For how long the oldest of that has been due', async (gauge) => {
+        const { oldest } = await collection();
+        gauge.set(oldest === undefined ? 0 : (Date.now() - oldest) / 1000);
+      });
       const behind = async (gauge: Gauge) => {
         for (const { kind, backlog } of await auditSinks()) gauge.set({ kind }, backlog);
       };

@@ -1,22 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { setTimeout as delay } from 'node:timers/promises';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import {
-  blobScope,
-  claimBlob,
-  dropReservation,
-  findBlob,
-  findStored,
-  isQuarantined,
-  keepStored,
-  liftQuarantine,
-  linkBlob,
-  repositoryScope,
-  STORE_LIMIT_MS,
-  type UploadSession,
-} from '../catalog/index.ts';
+import { blobScope, dropReservation, findBlob, liftQuarantine, linkBlob, repositoryScope, type UploadSession } from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, type StreamHash } from '../content/index.ts';
 import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, type Session, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
@@ -24,6 +10,7 @@ import { createMountFinder } from './mounts.ts';
 import type { RegistryParts } from './parts.ts';
 import { createQuotas, type Hold } from './quotas.ts';
 import { createRepositoryMaker } from './repositories.ts';
+import { createStoring, keep, type Stored } from './storing.ts';
 import { createUploadSessions } from './upload-sessions.ts';
 
 /** Sessions whose running hash is kept; the others are hashed again at their end. */
@@ -31,9 +18,6 @@ const KEPT_HASHES = 2000;
 /** Uploads in one request up to this size are gathered, checked and stored in one go, so many bytes of them at once at most. */
 const SMALL_BYTES = 2 << 20;
 const GATHERED_BYTES = 32 << 20;
-/** How long a push waits for the end of a deletion of what it brings, and how often a small one stores its bytes again. */
-const CLAIM_WAIT_MS = 10_000;
-const MOST_TRIES = 3;
 
 interface RunningHash {
   readonly hash: StreamHash;
@@ -71,7 +55,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     ttl: 3_600_000,
     dispose: ({ hash }, _, why) => why !== 'set' && why !== 'delete' && hash.dispose(),
   });
-  const commitTime = metrics.store('commit');
+  const storing = createStoring({ database, blobs, clock, commitTime: metrics.store('commit') });
   /** Bytes of small blobs in memory, or promised to be. */
   let gathered = 0;
 
@@ -86,7 +70,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       for (let source = await findMount(call, mount); source; source = await findMount(call, mount)) {
         const room = await quotas.forBlob(call, mount, source.size);
         const from = { source: source.repositoryId, session: undefined, room };
-        if (!(await link(call, mount, source.size, from).finally(() => room.release()))) continue;
+        if (!(await link(call, { digest: mount, size: source.size }, from).finally(() => room.release()))) continue;
         metrics.countStatus('mount', 201);
         return;
       }
@@ -136,14 +120,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       const bytes = await gather(request, length, hash);
       metrics.bytesIn(bytes.length);
       requireDigest(`${algorithm}:${hash.digest('hex')}`, digest);
-      for (let tries = 1; ; tries++) {
-        const begun = performance.now();
-        await blobs.put(digest, bytes);
-        commitTime((performance.now() - begun) / 1000);
-        if (await link(call, digest, length, { begun, session, room })) return;
-        if (tries === MOST_TRIES) throw collected();
-        await claim(digest, length);
-      }
+      await storing.put(digest, bytes, (stored) => link(call, stored, { stored, session, room }));
     } finally {
       metrics.transfers.end('upload');
       gathered -= length;
@@ -158,7 +135,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     try {
       const bytes = await take(call, { id, position: 0, hash, fence, expected, room });
       requireDigest(await hash.digest(), digest);
-      await commit(call, { id, digest, bytes, session, room });
+      await storing.commit(id, digest, bytes, (stored) => link(call, stored, { stored, session, room }));
     } finally {
       hash.dispose();
     }
@@ -217,7 +194,8 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       if (!hold.session.isNew) bytes = await blobs.uploadSize(id);
       if (hasBody(request)) requireOffset(call, bytes);
       const more = hasBody(request) ? contentLength(request) : 0;
-      room = await quotas.forSession(call, { id, received: bytes }, more, digest);
+      const held = await quotas.forSession(call, { id, received: bytes }, more, digest);
+      room = held;
       if (bytes === 0 && hasBody(request)) {
         return await storeStream(call, { id, digest, algorithm, fence: hold.fence, session: id, room });
       }
@@ -231,7 +209,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       } finally {
         usable?.dispose();
       }
-      await commit(call, { id, digest, bytes, session: id, room });
+      await storing.commit(id, digest, bytes, (stored) => link(call, stored, { stored, session: id, room: held }));
     } catch (error) {
       if (endsSession(error)) await discard(id);
       else keep = true;
@@ -354,55 +332,25 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     }
   }
 
-  async function commit(
-    call: Call,
-    { id, digest, bytes, session, room }: Omit<Stream, 'algorithm' | 'fence'> & { readonly bytes: number },
-  ): Promise<void> {
-    // The bytes can be stored but once, so nobody may be about to remove what has their digest.
-    if (await findStored(database, digest)) await claim(digest, bytes);
-    const begun = performance.now();
-    await blobs.commit(id, digest, bytes, { replace: await isQuarantined(database, digest) });
-    commitTime((performance.now() - begun) / 1000);
-    if (!(await link(call, digest, bytes, { begun, session, room }))) throw collected();
-  }
-
-  const collected = () =>
-    new AppError('unavailable', 'the blob was being deleted while it was pushed; push it again', { headers: { 'Retry-After': '1' } });
-
-  /** Holds collection off a blob that is about to be stored; waits where its deletion is under way. */
-  async function claim(digest: string, size: number): Promise<void> {
-    const until = performance.now() + CLAIM_WAIT_MS;
-    for (let pause = 10; ; pause = Math.min(2 * pause, 500)) {
-      const claimed = (tx: Session) => claimBlob(tx, { digest, size }, clock.now());
-      if (await database.write(claimed, { durable: false, scope: [blobScope(digest)] })) return;
-      if (performance.now() > until) throw collected();
-      await delay(pause);
-    }
-  }
-
   /**
-   * Makes a blob visible and answers so. False, without a trace, where it is not there to be seen any more: the repository it
-   * was to come from has it no more, or a deletion may have hit the bytes stored since `begun`.
+   * Makes a blob visible and answers so. False, without a trace, where it is not there to be seen: the repository it was to come
+   * from has it no more, or collection may have hit the bytes that were stored.
    */
   async function link(
     call: Call,
-    digest: string,
-    size: number,
-    { session, room: hold, ...from }: { session: string | undefined; room: Hold } & ({ source: number } | { begun: number }),
+    { digest, size }: { readonly digest: string; readonly size: number },
+    { session, room: hold, ...from }: { session: string | undefined; room: Hold } & ({ source: number } | { stored: Stored }),
   ): Promise<boolean> {
     const { name } = call;
     const makeRepository = await repositories.prepare(call);
     const change = async (tx: Session) => {
       const now = clock.now();
-      const isThere =
-        'source' in from
-          ? (await findBlob(tx, from.source, digest)) !== undefined
-          : performance.now() - from.begun < STORE_LIMIT_MS && (await keepStored(tx, { digest, size }, now));
+      const isThere = 'stored' in from ? await keep(tx, from.stored, now) : await findBlob(tx, from.source, digest);
       if (!isThere) return false;
       const room = await hold.take(tx);
       const repository = await makeRepository(tx, room);
       await linkBlob(tx, repository.id, { digest, size }, now, room);
-      if ('begun' in from) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
+      if ('stored' in from) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
       await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
       if (session !== undefined) await sessions.end(tx, session);
       return true;

@@ -5,6 +5,7 @@ import {
   ensureRepository,
   findManifest,
   findRepository,
+  keepStored,
   linkBlob,
   noteChange,
   putManifest,
@@ -110,7 +111,10 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
       if (context.verify && (await hasFinding(database, runId, 'digest-mismatch', '', digest))) continue;
       const id = await ensure();
       await batch.add(async (tx) => {
-        await linkBlob(tx, id, { digest, size: blob.size }, clock.now(), ENDLESS);
+        const [found, now] = [{ digest, size: blob.size }, clock.now()];
+        // What collection is removing at this moment is as good as gone.
+        if (!(await keepStored(tx, found, now))) return { counts: {} };
+        await linkBlob(tx, id, found, now, ENDLESS);
         return { counts: { layers: 1 } };
       });
     }

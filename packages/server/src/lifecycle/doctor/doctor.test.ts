@@ -109,7 +109,6 @@ describe('tables that contradict each other', () => {
       () => `INSERT INTO manifest_reference VALUES (99, ${at.repositoryId}, '${layer}', 'blob')`,
       /manifests warning: manifest number 99/,
     ],
-    ['a member that is up for review', () => 'UPDATE stored_blob SET review_at = 1', /memberships warning: .* but up for review/],
   ])('%s, which is mended', async (_, statement, expected) => {
     sql(statement());
     expect(told(await examine())).toEqual([expect.stringMatching(expected)]);

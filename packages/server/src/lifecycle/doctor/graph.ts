@@ -3,7 +3,6 @@ import {
   type ContradictionKind,
   contradictions,
   mendLink,
-  mendStored,
   mendStrayReferences,
   reviewStored,
 } from '../../catalog/index.ts';
@@ -120,13 +119,6 @@ export function graphChecks({ database, clock, config }: Parts): Check[] {
             does: 'marks it',
             run: (tx, { repositoryId, name }, now) => mendLink(tx, repositoryId, name, now),
           },
-        },
-        {
-          kind: 'storedOpen',
-          severity: 'warning',
-          what: () => 'is a member of a repository, but up for review',
-          remedy: 'entrepot doctor --mend',
-          mend: { audit: 'blob.mend', does: 'ends the review', run: (tx, { name }) => mendStored(tx, name) },
         },
         {
           kind: 'storedKept',

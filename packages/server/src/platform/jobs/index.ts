@@ -9,6 +9,7 @@ export {
   jobCounts,
   latestJob,
   type NewJob,
+  pageOfJobs,
   pruneJobs,
   type Schedule,
 } from './jobs.ts';
