@@ -304,7 +304,7 @@ select "trash_reference"."digest" from "trash_reference" left join "manifest" on
 -- catalog.childrenOfManifest
 select "digest" from "manifest_reference" where "manifest_id" = ? and "kind" = ? order by "digest" limit ?;
 -- catalog.claimStored
-insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "state" = ?, "review_at" = case when ("stored_blob"."state" = ? and ("stored_blob"."review_at" is null or "stored_blob"."review_at" > "excluded"."review_at")) then "stored_blob"."review_at" else "excluded"."review_at" end where ("stored_blob"."state" != ? or "stored_blob"."review_at" <= ?);
+insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "state" = ?, "review_at" = case when ("stored_blob"."state" = ? and "stored_blob"."review_at" > "excluded"."review_at") then "stored_blob"."review_at" else "excluded"."review_at" end where ("stored_blob"."state" != ? or "stored_blob"."review_at" <= ?) returning "generation";
 -- catalog.clearAlert
 delete from "quota_alert" where "project_id" = ? and "quota" = ?;
 -- catalog.clearUploadLeases
@@ -328,6 +328,10 @@ select count(*) as "count" from (select "manifest"."id" from "manifest" where "m
 select count(*) as "count" from "damaged_blob";
 -- catalog.countDamagedManifests
 select count(*) as "count" from "damaged_manifest" inner join "manifest" on "manifest"."id" = "damaged_manifest"."manifest_id";
+-- catalog.countDueLinks
+select count(*) as "count" from (select "size" from "repository_blob" where "unneeded_since" <= ? limit ?) as "due";
+-- catalog.countDueStored
+select count(*) as "count", coalesce(sum(size), 0) as "bytes" from (select "size" from "stored_blob" where "state" = ? and "review_at" <= ? limit ?) as "due";
 -- catalog.countRepositories
 select count(*) as "count" from "repository" where "project_id" = ? and "deleted_at" is null;
 -- catalog.countTags
@@ -376,6 +380,8 @@ update "trash_item" set "with_id" = ? where "with_id" = ?;
 update "trash_item" set "with_id" = ? where "id" = ?;
 -- catalog.dropAlerts
 delete from "quota_alert" where "project_id" = ?;
+-- catalog.dropDueLink
+delete from "repository_blob" where "repository_id" = ? and "digest" = ? and "unneeded_since" <= ? and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "repository_blob"."repository_id" and "kept"."digest" = "repository_blob"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0));
 -- catalog.dropProjectBlob
 delete from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.dropProjectBlobLink
@@ -386,6 +392,10 @@ delete from "project_quota" where "project_id" = ?;
 delete from "quota_reservation" where "project_id" = ?;
 -- catalog.dropUsage
 delete from "project_usage" where "project_id" = ?;
+-- catalog.dueLinks
+select "repository_blob"."repository_id" as "repositoryId", "repository"."name" as "repository", "repository_blob"."digest" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."unneeded_since" <= ? order by "repository_blob"."unneeded_since" limit ?;
+-- catalog.dueStored
+select "digest", "size" from "stored_blob" where "state" = ? and "review_at" <= ? order by "review_at" limit ?;
 -- catalog.expiredTrash
 select "id", "kind", "repository_id" as "repositoryId", "repository", "deleted_at" as "deletedAt" from "trash_item" where "project_id" = ? and "id" > ? and "deleted_at" <= ? order by "id" limit ?;
 -- catalog.expiredUploads
@@ -398,8 +408,18 @@ select "told_at" from "quota_alert" where "project_id" = ? and "quota" = ? and "
 select "id" from "ended_upload" where "id" = ?;
 -- catalog.findUpload
 select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until" as "leaseUntil" from "upload_session" where "id" = ?;
+-- catalog.firstReview
+select "review_at" as "at" from "stored_blob" where "state" = ? and "review_at" is not null order by "review_at" limit ?;
+-- catalog.firstUnneeded
+select "unneeded_since" as "at" from "repository_blob" where "unneeded_since" is not null order by "unneeded_since" limit ?;
 -- catalog.followersOfManifest
 select "digest" from "manifest" where "repository_id" = ? and "subject" = ? order by "digest" limit ?;
+-- catalog.forgetDamage
+delete from "damaged_blob" where "digest" = ?;
+-- catalog.forgetGone
+delete from "stored_blob" where "state" = ? and "review_at" <= ? and "digest" in (select "old"."digest" from "stored_blob" as "old" where "old"."state" = ? and "old"."review_at" <= ? limit ?);
+-- catalog.freeDeletions
+update "stored_blob" set "review_at" = ? where "state" = ? and "review_at" > ?;
 -- catalog.heldInReservation
 select "kept", "bytes", "repositories", "tags", "expires_at" as "until" from "quota_reservation" where "id" = ?;
 -- catalog.hideRepository
@@ -458,10 +478,14 @@ insert into "trash_item" ("project_id", "repository_id", "repository", "kind", "
 insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
 -- catalog.isRepositoryHidden
 select "id" from "repository" where "id" = ? and "deleted_at" is not null;
+-- catalog.keepLinked
+update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
 -- catalog.keepLinks
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" in (select "part"."digest" from "manifest_reference" as "part" where "part"."manifest_id" = ?) and "unneeded_since" is not null;
+-- catalog.keepNeededLink
+update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "repository_blob"."repository_id" and "kept"."digest" = "repository_blob"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0));
 -- catalog.keepStored
-insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "review_at" = ? where "stored_blob"."state" = ?;
+insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "review_at" = ? where "stored_blob"."state" = ? and ("stored_blob"."generation" = ? or cast(? as integer) < ?);
 -- catalog.lapseReservations
 update "quota_reservation" set "expires_at" = ?;
 -- catalog.lapseReservationsOf
@@ -472,6 +496,8 @@ select "updated_at" as "at" from "repository_change" where "repository_id" = ?;
 select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "repository_id" = ? and "kind" = ? and "name" = ? order by "id" desc limit ?;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
+-- catalog.leaveDeletion
+update "stored_blob" set "state" = ?, "review_at" = ? where "digest" = ? and "state" = ? and "review_at" = ?;
 -- catalog.limitedProjects
 select "project_quota"."project_id" as "projectId", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project_quota" where "project_quota"."project_id" > ? order by "project_quota"."project_id" limit ?;
 -- catalog.limits
@@ -490,6 +516,8 @@ select "digest" from "repository_blob" where "repository_id" = ? order by "diges
 select count(*) as "links", max("repository_blob"."size") as "size" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository"."project_id" = ?;
 -- catalog.linksOpen
 select "repository"."id" as "repositoryId", "repository"."name" as "repository", "link"."digest" as "name", '' as "other" from "repository_blob" as "link" inner join "repository" on "repository"."id" = "link"."repository_id" where "link"."unneeded_since" is not null and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "link"."repository_id" and "need"."digest" = "link"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "link"."repository_id" and "kept"."digest" = "link"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0)) limit ?;
+-- catalog.listDue
+select "repository"."name" as "repository", "link"."repository_id" as "repositoryId", "link"."digest", "link"."size", "link"."unneeded_since" as "since", case when exists (select "other"."digest" from "repository_blob" as "other" where "other"."digest" = "link"."digest" and ("other"."unneeded_since" is null or "other"."unneeded_since" > ?)) then 0 else 1 end as "frees" from "repository_blob" as "link" inner join "repository" on "repository"."id" = "link"."repository_id" where "link"."unneeded_since" <= ? and "link"."unneeded_since" >= ? and ("link"."unneeded_since" > ? or "link"."repository_id" > ? or ("link"."repository_id" = ? and "link"."digest" > ?)) order by "link"."unneeded_since", "link"."repository_id", "link"."digest" limit ?;
 -- catalog.listReferrers
 select "digest", "media_type" as "mediaType", "size", "artifact_type" as "artifactType", "annotations" from "manifest" where "repository_id" = ? and "subject" = ? and "digest" > ? and (? = ? or "artifact_type" = ?) order by "digest" limit ?;
 -- catalog.listRepositories
@@ -516,12 +544,12 @@ select "id", "repository_id" as "repositoryId", "digest", "media_type" as "media
 select "manifest"."id", "manifest"."digest", "manifest"."subject", "manifest"."created_at" as "pushedAt", "manifest_pull"."last_at" as "pulledAt", (select min("tag"."name") as "name" from "tag" where "tag"."repository_id" = "manifest"."repository_id" and "tag"."digest" = "manifest"."digest") as "tag", (select min("part"."manifest_id") as "id" from "manifest_reference" as "part" where "part"."repository_id" = "manifest"."repository_id" and "part"."digest" = "manifest"."digest" and "part"."kind" = ?) as "parent" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."id" > ? order by "manifest"."id" limit ?;
 -- catalog.manifestsWithLayer
 select "manifest_id" as "id" from "manifest_reference" where "repository_id" = ? and "digest" = ? and "kind" = ? order by "manifest_id" limit ?;
+-- catalog.markDeleting
+update "stored_blob" set "state" = ?, "review_at" = ?, "generation" = "generation" + ? where "digest" = ? and "state" = ? and "review_at" <= ? and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
 -- catalog.mendKeptLink
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and "unneeded_since" is null and not (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = ? and "kept"."digest" = ? and "kept"."kind" = ? and "kept"."item_id" != 0));
 -- catalog.mendOpenLink
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = ? and "need"."digest" = ? and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = ? and "kept"."digest" = ? and "kept"."kind" = ? and "kept"."item_id" != 0));
--- catalog.mendOpenStored
-update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
 -- catalog.mendStrayReferences
 delete from "manifest_reference" where "manifest_id" = ? and not exists (select "manifest"."id" from "manifest" where "manifest"."id" = ?);
 -- catalog.moveManifestToTrash
@@ -643,7 +671,7 @@ insert into "manifest" ("id", "repository_id", "digest", "media_type", "size", "
 -- catalog.restoreReferences
 insert into "manifest_reference" ("manifest_id", "repository_id", "digest", "kind") select cast(? as integer) as "manifest_id", "repository_id", "digest", "kind" from "trash_reference" where "item_id" = ?;
 -- catalog.reviewWithoutLinks
-update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
+update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and "review_at" is null and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
 -- catalog.setLimits
 insert into "project_quota" ("project_id", "bytes", "repositories", "tags", "version") values (?, ?, ?, ?, ?) on conflict ("project_id") do update set "bytes" = "excluded"."bytes", "repositories" = "excluded"."repositories", "tags" = "excluded"."tags", "version" = "project_quota"."version" + ?;
 -- catalog.setProjectBlob
@@ -662,8 +690,6 @@ update "repository" set "name" = ?, "deleted_at" = ?, "version" = "version" + ? 
 select "state", "review_at" as "reviewAt", "size" from "stored_blob" where "digest" = ?;
 -- catalog.storedKept
 select 0 as "repositoryId", '' as "repository", "stored_blob"."digest" as "name", '' as "other" from "stored_blob" where "state" = ? and "review_at" is null and not exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = "stored_blob"."digest") limit ?;
--- catalog.storedOpen
-select 0 as "repositoryId", '' as "repository", "stored_blob"."digest" as "name", '' as "other" from "stored_blob" where "state" = ? and "review_at" is not null and exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = "stored_blob"."digest") limit ?;
 -- catalog.subjectByPrefix
 select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? and "subject" < ? limit ?;
 -- catalog.sumClaims
@@ -712,8 +738,12 @@ select "name" from "tag" where "repository_id" = ? and "digest" = ?;
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" > ? order by "tag"."name" asc limit ?;
 -- catalog.tagsOfDigestByNameDown
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
+-- catalog.takeUpDeletions
+update "stored_blob" set "state" = ?, "review_at" = ? where "state" = ? and "review_at" <= ? and "digest" in (select "old"."digest" from "stored_blob" as "old" where "old"."state" = ? and "old"."review_at" <= ? limit ?);
 -- catalog.tellAlert
 insert into "quota_alert" ("project_id", "quota", "level", "told_at") values (?, ?, ?, ?) on conflict ("project_id", "quota", "level") do nothing;
+-- catalog.totalDue
+select coalesce(sum(links), 0) as "links", coalesce(sum(frees), 0) as "blobs", coalesce(sum(frees * size), 0) as "bytes" from (select count(*) as "links", max("due"."size") as "size", case when exists (select "other"."digest" from "repository_blob" as "other" where "other"."digest" = "due"."digest" and ("other"."unneeded_since" is null or "other"."unneeded_since" > ?)) then 0 else 1 end as "frees" from (select "digest", "size" from "repository_blob" where "unneeded_since" <= ? limit ?) as "due" group by "due"."digest") as "blob";
 -- catalog.trash
 select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "project_id" = ? and "id" > ? and "id" <= ? and (? = ? or "kind" = ?) and (? = ? or "repository" = ?) and (? = ? or "deleted_by" = ?) and lower("name") like ? escape '\' and "deleted_at" >= ? and "deleted_at" <= ? order by "id" asc limit ?;
 -- catalog.trashDays

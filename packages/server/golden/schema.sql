@@ -122,17 +122,18 @@ create index "tag_updated" on "tag" ("repository_id", "updated_at", "name");
 alter table "repository_blob" add column "unneeded_since" bigint;
 UPDATE repository_blob SET unneeded_since = 0 WHERE NOT EXISTS (SELECT 1 FROM manifest_reference AS need
             WHERE need.repository_id = repository_blob.repository_id AND need.digest = repository_blob.digest AND need.kind = 'blob');
-create index "repository_blob_unneeded" on "repository_blob" ("unneeded_since") where "unneeded_since" is not null;
+create index "repository_blob_unneeded" on "repository_blob" ("unneeded_since", "repository_id", "digest") where "unneeded_since" is not null;
 create table "stored_blob" (
   "digest" text primary key,
   "size" bigint not null,
   "state" text not null,
   "review_at" bigint,
-  "stored_at" bigint not null
+  "stored_at" bigint not null,
+  "generation" integer default 0 not null
 );
 INSERT INTO stored_blob (digest, size, state, stored_at)
             SELECT digest, max(size), 'live', min(created_at) FROM repository_blob GROUP BY digest;
-create index "stored_blob_review" on "stored_blob" ("review_at") where "review_at" is not null;
+create index "stored_blob_review" on "stored_blob" ("state", "review_at") where "review_at" is not null;
 
 -- 0006-damage-and-holds
 create table "damaged_blob" (
