@@ -3,7 +3,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
-import type { CompletedPart, ListMultipartUploadsCommandOutput } from '@aws-sdk/client-s3';
+import type { CompletedPart, ListMultipartUploadsCommandOutput, S3ClientConfig } from '@aws-sdk/client-s3';
 import { isMissing, isNotImplemented, isPresent, toFailure } from './failures.ts';
 
 export interface BucketSettings {
@@ -59,7 +59,8 @@ export interface Bucket {
   remove(key: string): Promise<void>;
   list(prefix: string): AsyncIterable<BucketObject>;
   copy(from: string, to: string, options: { ifAbsent: boolean }): Promise<boolean>;
-  beginParts(key: string): Promise<string>;
+  /** `copied`: parts are copies of others, whose checksums are the server's own business. */
+  beginParts(key: string, options: { copied: boolean }): Promise<string>;
   putPart(key: string, uploadId: string, number: number, bytes: Uint8Array): Promise<Part>;
   copyPart(key: string, uploadId: string, number: number, from: Span): Promise<Part>;
   completeParts(key: string, uploadId: string, parts: readonly Part[], options: { ifAbsent: boolean }): Promise<boolean>;
@@ -90,8 +91,8 @@ const DATA: Deadline = { attempt: 30_000, total: 60_000 };
 const COPY: Deadline = { attempt: 120_000, total: 240_000 };
 const CHECK: Deadline = { attempt: 3000, total: 5000 };
 
-/** The client is loaded here and nowhere else, so that a registry on files does without. */
-export async function openBucket(settings: BucketSettings): Promise<Bucket> {
+/** The client is loaded here and nowhere else, so that a registry on files does without. All times count `patience` fold. */
+export async function openBucket(settings: BucketSettings, { patience = 1 }: { patience?: number } = {}): Promise<Bucket> {
   const { S3Client, ...s3 } = await import('@aws-sdk/client-s3');
   const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner');
   const { bucket: Bucket, keys, checksums } = settings;
@@ -99,12 +100,11 @@ export async function openBucket(settings: BucketSettings): Promise<Bucket> {
   const ca = settings.caFile === '' ? undefined : [...rootCertificates, readFileSync(settings.caFile, 'utf8')];
   const quiet = () => undefined;
   const logger = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet };
-  const client = new S3Client({
+  const common: S3ClientConfig = {
     region: settings.region,
     ...(settings.endpoint === '' ? {} : { endpoint: settings.endpoint }),
     forcePathStyle: settings.pathStyle,
     ...(keys ? { credentials: { accessKeyId: keys.id, secretAccessKey: keys.secret } } : {}),
-    requestChecksumCalculation: checksums ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
     // Digests are verified by whoever pulls; ranges have no checksum, and those of several parts none of the whole.
     responseChecksumValidation: 'WHEN_REQUIRED',
     followRegionRedirects: false,
@@ -120,9 +120,15 @@ export async function openBucket(settings: BucketSettings): Promise<Bucket> {
       httpAgent: new HttpAgent(agent),
       httpsAgent: new HttpsAgent({ ...agent, ...(ca ? { ca } : {}) }),
     },
-  });
+  };
+  const client = new S3Client({ ...common, requestChecksumCalculation: checksums ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED' });
+  // It would sign a checksum of the body that a download does not have.
+  const signer = new S3Client({ ...common, requestChecksumCalculation: 'WHEN_REQUIRED' });
   const algorithm = checksums ? ({ ChecksumAlgorithm: 'CRC32' } as const) : {};
-  const within = ({ attempt, total }: Deadline) => ({ requestTimeout: attempt, abortSignal: AbortSignal.timeout(total) });
+  const within = ({ attempt, total }: Deadline) => ({
+    requestTimeout: attempt * patience,
+    abortSignal: AbortSignal.timeout(total * patience),
+  });
   /** Whether the server does conditional writes; believed until it says no. */
   let conditional = true;
 
@@ -166,7 +172,7 @@ export async function openBucket(settings: BucketSettings): Promise<Bucket> {
       const Range = `bytes=${start}-${end}`;
       const command = new s3.GetObjectCommand({ Bucket, Key, Range });
       const { Body, ContentRange, ContentLength } = await tried(
-        client.send(command, { requestTimeout: QUICK.attempt, abortSignal: signal }),
+        client.send(command, { requestTimeout: QUICK.attempt * patience, abortSignal: signal }),
       );
       const stream = Body as Readable;
       const length = end - start + 1;
@@ -207,8 +213,9 @@ export async function openBucket(settings: BucketSettings): Promise<Bucket> {
         if (CopyObjectResult?.ETag === undefined) throw new Error(`${from} was copied, says an answer without an ETag`);
       }),
 
-    async beginParts(Key) {
-      const { UploadId } = await tried(client.send(new s3.CreateMultipartUploadCommand({ Bucket, Key, ...algorithm }), within(QUICK)));
+    async beginParts(Key, { copied }) {
+      const command = new s3.CreateMultipartUploadCommand({ Bucket, Key, ...(copied ? {} : algorithm) });
+      const { UploadId } = await tried(client.send(command, within(QUICK)));
       if (UploadId === undefined) throw toFailure(new Error('a multipart upload began without an id'));
       return UploadId;
     },
@@ -221,7 +228,8 @@ export async function openBucket(settings: BucketSettings): Promise<Bucket> {
     async copyPart(Key, UploadId, PartNumber, { key, start, end }) {
       const source = { CopySource: sourceOf(Bucket, key), CopySourceRange: `bytes=${start}-${end}` };
       const command = new s3.UploadPartCopyCommand({ Bucket, Key, UploadId, PartNumber, ...source });
-      return partOf(PartNumber, (await tried(client.send(command, within(COPY)))).CopyPartResult ?? {});
+      const { CopyPartResult } = await tried(client.send(command, within(COPY)));
+      return partOf(PartNumber, { ETag: CopyPartResult?.ETag });
     },
 
     completeParts: (Key, UploadId, parts, { ifAbsent }) =>
@@ -267,7 +275,7 @@ export async function openBucket(settings: BucketSettings): Promise<Bucket> {
         ResponseContentType: 'application/octet-stream',
         ResponseContentDisposition: 'attachment',
       });
-      return await tried(getSignedUrl(client, command, { expiresIn }));
+      return await tried(getSignedUrl(signer, command, { expiresIn }));
     },
 
     async check(Key) {

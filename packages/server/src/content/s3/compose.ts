@@ -30,7 +30,7 @@ export async function compose(
   }
   const spans = split(pieces, Math.max(copyBytes, Math.ceil(size / (MOST_PARTS / 2))));
   if (spans.length > MOST_PARTS) throw toFailure(new Error(`${spans.length} pieces are more than a bucket copies together`));
-  const uploadId = await bucket.beginParts(key);
+  const uploadId = await bucket.beginParts(key, { copied: true });
   try {
     const parts = await inOrder(spans, (span, index) => bucket.copyPart(key, uploadId, index + 1, span));
     if (await bucket.completeParts(key, uploadId, parts, { ifAbsent })) return true;

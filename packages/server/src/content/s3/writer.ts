@@ -197,7 +197,7 @@ export class SegmentWriter implements UploadWriter, PartHolder {
     this.#part = undefined;
     this.#fill = 0;
     pool.done(this);
-    open.uploadId ??= bucket.beginParts(open.key);
+    open.uploadId ??= bucket.beginParts(open.key, { copied: false });
     const number = open.parts.length + 1;
     const sent = open.uploadId.then((id) => bucket.putPart(open.key, id, number, bytes)).finally(() => pool.give(part));
     open.parts.push(sent);
