@@ -101,3 +101,12 @@ export async function startServer({
       }),
   };
 }
+
+/** Runs an `entrepot` command to its end. */
+export function entrepot(...words: readonly string[]): Promise<{ code: number | null; out: string; err: string }> {
+  const run = spawn(process.execPath, [ENTREPOT, ...words], { env: environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+  let [out, err] = ['', ''];
+  run.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  run.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  return new Promise((resolve) => run.once('close', (code) => resolve({ code, out, err })));
+}

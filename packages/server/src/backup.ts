@@ -20,7 +20,7 @@ import {
   type Verified,
   verifySnapshot,
 } from './lifecycle/commands.ts';
-import { withInstallation } from './local.ts';
+import { requireInstallation, withInstallation } from './local.ts';
 import { audit, type Config, copySqlite, createLog, dataPaths, isOnPostgres, newId, systemClock } from './platform/index.ts';
 
 const HOUR_MS = 3_600_000;
@@ -37,22 +37,23 @@ export interface BackupOptions {
 
 /** Adds a snapshot to a backup of an installation, beside its running server too. */
 export async function backUp(config: Config, folder: string, options: BackupOptions): Promise<BackedUp> {
+  requireInstallation(config);
   const keys = keysToKeep(config, options);
   if (isOnPostgres(config))
     throw new Error(
       'a database on PostgreSQL is copied by pg_dump while entrepot backup hold keeps the blobs; see docs/reference/backup.md',
     );
-  if (config.encryption !== 'off') throw new Error('an encrypted registry cannot be backed up by this version');
   const paths = dataPaths(config);
-  return await withInstallation(config, async ({ database, blobs, clock, actor }) =>
-    createBackup(folder, {
-      ...{ database, blobs, clock, actor, keys, keep: options.keep },
+  return await withInstallation(config, async ({ database, blobs, clock, actor }) => {
+    const bare = config.encryption === 'off' ? {} : { bare: (await openBareStore(config, createLog('silent'))).base };
+    return await createBackup(folder, {
+      ...{ database, blobs, ...bare, clock, actor, keys, keep: options.keep },
       ...{ signal: options.signal, progress: options.progress },
       checkpoints: paths.checkpoints,
       copyDatabase: (target) => copySqlite(paths.database, target, options.signal),
       sign: (text) => signatureOf(join(paths.keys, 'audit.key'), text),
-    }),
-  );
+    });
+  });
 }
 
 function keysToKeep(config: Config, { passphraseFile, plainKeys, withoutKeys }: BackupOptions) {
@@ -130,7 +131,7 @@ export async function restore(config: Config, folder: string, options: RestoreOp
   const paths = dataPaths(config);
   const restored = await restoreSnapshot(folder, signed, {
     ...{ paths, signal: options.signal, progress: options.progress },
-    openBlobs: async () => (await openBareStore(config, createLog('silent'))).base,
+    openBlobs: () => openBareStore(config, createLog('silent')),
     passphrase: options.passphraseFile === undefined ? undefined : readPassphrase(options.passphraseFile),
     placeDatabase: async (file, snapshot) => {
       for (const end of ['', '-wal', '-shm']) rmSync(`${paths.database}${end}`, { force: true }); // of a run that died here

@@ -100,7 +100,7 @@ function merge(first: Report, second: Report): Report {
 }
 
 async function* configuration(config: Config): AsyncGenerator<Finding> {
-  const { publicUrl, listen, trustedProxies, storageDir, outboundCaFile, dataDir } = config;
+  const { publicUrl, listen, trustedProxies, storageDir, outboundCaFile } = config;
   const isLocal = /^(127\.|\[::1\]|localhost)/.test(listen);
   if (!isLocal && publicUrl === '') {
     const remedy = 'set it to the address that clients use';
@@ -117,14 +117,6 @@ async function* configuration(config: Config): AsyncGenerator<Finding> {
   for (const [key, path] of Object.entries({ storageDir, outboundCaFile })) {
     if (path !== '' && !existsSync(path))
       yield { severity: 'error', where: key, what: `names ${path}, which is not there`, remedy: 'mount or mend it' };
-  }
-  if (dataDir.startsWith('/tmp/')) {
-    yield {
-      severity: 'warning',
-      where: 'dataDir',
-      what: 'lies in /tmp, which is emptied now and then',
-      remedy: 'move it while the server is stopped',
-    };
   }
 }
 

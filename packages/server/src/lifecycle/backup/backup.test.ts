@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { digestOf } from '@entrepot/oci';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { holdsInForce } from '../../catalog/index.ts';
+import { openFileCompanions } from '../../content/commands.ts';
 import { type BlobStore, openFileStore } from '../../content/index.ts';
 import { type AuditActor, copySqlite } from '../../platform/index.ts';
 import { type TestStorage, testStorage } from '../scrub/testing-storage.ts';
@@ -64,7 +65,10 @@ function target(name = 'new'): RestoreParts {
   };
   return {
     paths,
-    openBlobs: async () => openFileStore(join(root, 'storage')),
+    openBlobs: async () => ({
+      base: openFileStore(join(root, 'storage')),
+      companions: openFileCompanions(join(root, 'storage/encryption')),
+    }),
     passphrase: PASSPHRASE,
     signal: live,
     placeDatabase: async (file) => placeFile(file, paths.database),

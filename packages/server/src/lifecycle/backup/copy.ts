@@ -49,7 +49,7 @@ export async function copyBlob(
 }
 
 /** What a disk cannot read is damage; a store that says it is out of reach is none. */
-function unlessOutage(error: unknown): undefined {
+export function unlessOutage(error: unknown): undefined {
   if (error instanceof AppError) throw error;
   return undefined;
 }

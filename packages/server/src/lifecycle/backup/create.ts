@@ -29,6 +29,7 @@ import {
 } from './format.ts';
 import { whileHeld } from './hold.ts';
 import { pruneSnapshots } from './prune.ts';
+import { backUpSealed, keepKeys } from './sealed-blobs.ts';
 import { type KeyFiles, sealKeys } from './sealed-keys.ts';
 import { openSnapshotDatabase } from './snapshot-db.ts';
 
@@ -38,6 +39,8 @@ const MISSING_NAMED = 10_000;
 export interface BackupParts {
   readonly database: Database;
   readonly blobs: BlobStore;
+  /** Where blobs are encrypted: the store below, with the bytes as they lie. */
+  readonly bare?: BlobStore;
   readonly clock: Clock;
   readonly actor: AuditActor;
   /** Writes the database, as it is at one moment, into a file of SQLite. */
@@ -121,6 +124,7 @@ async function addSnapshot(folder: string, parts: BackupParts, signal: AbortSign
     migrations = database.migrations();
     const lines = Readable.from(linesOf(database.blobs()));
     await pipeline(lines, createWriteStream(file(BLOB_LIST), { mode: 0o600 }));
+    if (parts.bare) await keepKeys(folder, database.keys());
   } finally {
     database.close();
   }
@@ -155,13 +159,14 @@ function writeKeys(into: string, keys: BackupParts['keys']): void {
   for (const [name, bytes] of keys.files) writeDurably(join(into, KEY_FOLDER, name), bytes);
 }
 
-async function copyBlobs(folder: string, id: string, { blobs, progress }: BackupParts, signal: AbortSignal) {
+async function copyBlobs(folder: string, id: string, { database, blobs, bare, progress }: BackupParts, signal: AbortSignal) {
   const target = openFileStore(blobsFolder(folder));
   const counts = { blobs: 0, bytes: 0, copied: 0, copiedBytes: 0 };
   const missing: string[] = [];
   await forEachOf(blobsOf(folder, id), async (blob) => {
     signal.throwIfAborted();
-    const how: Copied = await copyBlob(blobs, target, blob, signal);
+    const sealed = bare && (await backUpSealed({ database, bare, blobs, target, folder }, blob, signal));
+    const how: Copied = sealed ?? (await copyBlob(blobs, target, blob, signal));
     counts.blobs++;
     counts.bytes += blob.size;
     if (how === 'copied') {

@@ -2,6 +2,7 @@ import { rmSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { openFileStore } from '../../content/index.ts';
 import { blobsFolder, DATABASE_FILE, listSnapshots, snapshotFile, snapshotPath } from './format.ts';
+import { forgetSealed } from './sealed-blobs.ts';
 import { openSnapshotDatabase } from './snapshot-db.ts';
 
 /** Removes all but the newest snapshots of a backup, and the blobs that only those had. Gives the ids of what went. */
@@ -18,7 +19,9 @@ export async function pruneSnapshots(folder: string, keep: number): Promise<stri
   try {
     const store = openFileStore(blobsFolder(folder));
     for await (const { digest } of store.blobs()) {
-      if (!staying.some((database) => database.hasBlob(digest))) await store.remove(digest);
+      if (staying.some((database) => database.hasBlob(digest))) continue;
+      await store.remove(digest);
+      await forgetSealed(folder, digest);
     }
   } finally {
     for (const database of staying) database.close();

@@ -1,5 +1,6 @@
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import type { Companions } from '../../content/commands.ts';
 import { type BlobStore, openReadOnlyStore } from '../../content/index.ts';
 import { createFileOnce } from '../../platform/index.ts';
 import { copyBlob, forEachOf } from './copy.ts';
@@ -15,6 +16,7 @@ import {
   type Snapshot,
   snapshotPath,
 } from './format.ts';
+import { restoreSealed, sumOf } from './sealed-blobs.ts';
 import { type KeyFiles, openSealedKeys } from './sealed-keys.ts';
 import { verifySnapshot } from './verify.ts';
 
@@ -28,8 +30,8 @@ export interface RestoreParts {
     /** What stands in a data directory while it is being restored: no server starts there. */
     readonly restoring: string;
   };
-  /** Opens the store that the blobs go to, after the folder was found empty. */
-  openBlobs(): Promise<BlobStore>;
+  /** Opens the store that the blobs go to, below encryption, after the folder was found empty. */
+  openBlobs(): Promise<{ readonly base: BlobStore; readonly companions: Companions }>;
   readonly passphrase: string | undefined;
   readonly signal: AbortSignal;
   /** Puts the database of the snapshot, a file of SQLite, where the server looks for it, and ends what was under way in it. */
@@ -60,11 +62,15 @@ export async function restoreSnapshot(folder: string, signed: SignedSnapshot, pa
   const source = openReadOnlyStore(blobsFolder(folder));
   const missing: string[] = [];
   let blobs = 0;
-  const target = await parts.openBlobs();
+  const { base: target, companions } = await parts.openBlobs();
   try {
     await forEachOf(blobsOf(folder, snapshot.id), async (blob) => {
       signal.throwIfAborted();
-      if ((await copyBlob(source, target, blob, signal)) === 'damaged') missing.push(blob.digest);
+      const sum = sumOf(folder, blob.digest);
+      const how = sum
+        ? await restoreSealed({ source, target, companions, folder }, blob.digest, sum, signal)
+        : await copyBlob(source, target, blob, signal);
+      if (how === 'damaged') missing.push(blob.digest);
       parts.progress(++blobs);
     });
   } finally {

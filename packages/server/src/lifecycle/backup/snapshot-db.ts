@@ -2,10 +2,20 @@ import { DatabaseSync } from 'node:sqlite';
 import type { StoredBlob } from '../../content/index.ts';
 
 /** The database of a snapshot, opened so that nothing of it changes. */
+/** A data key as its provider wrapped it. */
+export interface SealedKey {
+  readonly id: string;
+  readonly provider: string;
+  readonly version: string;
+  readonly wrapped: string;
+}
+
 export interface SnapshotDatabase {
   /** Blobs that the store had, by digest. */
   blobs(): Iterable<StoredBlob>;
   hasBlob(digest: string): boolean;
+  /** Wrapped keys of encrypted blobs. */
+  keys(): Iterable<SealedKey>;
   migrations(): string[];
   /** What SQLite finds wrong with the file; nothing where it is sound. */
   problems(): string[];
@@ -20,6 +30,10 @@ export function openSnapshotDatabase(path: string): SnapshotDatabase {
     blobs: () =>
       database.prepare("SELECT digest, size FROM stored_blob WHERE state = 'live' ORDER BY digest").iterate() as Iterable<StoredBlob>,
     hasBlob: (digest) => one.get(digest) !== undefined,
+    keys: () =>
+      database
+        .prepare('SELECT id, provider, version, wrapped FROM data_key WHERE digest IS NOT NULL')
+        .iterate() as unknown as Iterable<SealedKey>,
     migrations: () =>
       database
         .prepare('SELECT name FROM migration ORDER BY name')

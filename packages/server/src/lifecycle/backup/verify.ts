@@ -5,6 +5,7 @@ import { openFileStore, openReadOnlyStore } from '../../content/index.ts';
 import { examine, UNPACED } from '../scrub/index.ts';
 import { forEachOf } from './copy.ts';
 import { blobsFolder, blobsOf, DATABASE_FILE, type SignedSnapshot, sha256Of, snapshotPath, snapshotText } from './format.ts';
+import { sealedFault, sumOf } from './sealed-blobs.ts';
 import { openSnapshotDatabase } from './snapshot-db.ts';
 
 interface Options {
@@ -41,7 +42,12 @@ export async function verifySnapshot(folder: string, signed: SignedSnapshot, opt
   await forEachOf(blobsOf(folder, snapshot.id), async (blob) => {
     options.signal.throwIfAborted();
     options.progress(++blobs);
-    const fault = options.deep ? await examine(store, blob, { pace: UNPACED, signal: options.signal }) : await sizeFault(store, blob);
+    const sum = sumOf(folder, blob.digest);
+    const fault = sum
+      ? await sealedFault(store, blob.digest, sum, options)
+      : options.deep
+        ? await examine(store, blob, { pace: UNPACED, signal: options.signal })
+        : await sizeFault(store, blob);
     if (fault === undefined || missing.has(blob.digest)) return;
     problems.push(`blob ${blob.digest} ${fault.detail}`);
     if (options.discard && fault.problem !== 'missing') await openFileStore(blobsFolder(folder)).remove(blob.digest);

@@ -12,8 +12,8 @@ import {
   pageOfManifests,
 } from '../../catalog/index.ts';
 import type { BlobStore } from '../../content/index.ts';
-import type { Clock, Config, Database } from '../../platform/index.ts';
-import { examine, findPass, quarantine, type RepairParts, UNPACED } from '../scrub/index.ts';
+import { AppError, type Clock, type Config, type Database } from '../../platform/index.ts';
+import { examine, findPass, quarantine, type RepairParts, UNPACED, wordsOf } from '../scrub/index.ts';
 import type { Check, Finding } from './finding.ts';
 
 const PAGE = 200;
@@ -47,12 +47,15 @@ async function* blobs(parts: Parts, signal: AbortSignal): AsyncGenerator<Finding
     for (const blob of page) {
       signal.throwIfAborted();
       if (await findDamage(database, blob.digest)) continue; // told of by scrub
-      const fault = deep ? await examine(store, blob, { pace: UNPACED, signal }) : await sizeFault(store, blob);
+      const fault = deep ? await examine(store, blob, { pace: UNPACED, signal }).catch(unsure) : await sizeFault(store, blob);
       if (fault === undefined) continue;
+      const told = { severity: 'error', where: blob.digest, what: fault.detail } as const;
+      if (fault.problem === 'unsure') {
+        yield { ...told, remedy: 'is the provider of the keys out of reach? If its key is lost, push an image that has it again' };
+        continue;
+      }
       yield {
-        severity: 'error',
-        where: blob.digest,
-        what: fault.detail,
+        ...told,
         remedy:
           'push an image that has it again, or entrepot scrub --repair-from a backup; GET /storage/damaged-blobs/DIGEST/images says which',
         mend: {
@@ -70,9 +73,17 @@ async function* blobs(parts: Parts, signal: AbortSignal): AsyncGenerator<Finding
   }
 }
 
+/** Of an encrypted blob whose key nobody gives: nothing is done about that without a person. */
+function unsure(error: unknown) {
+  if (!(error instanceof AppError)) throw error;
+  const { cause, message } = error;
+  return { problem: 'unsure', detail: `cannot be read: ${cause instanceof Error ? cause.message : message}` } as const;
+}
+
 async function sizeFault(store: BlobStore, { digest, size }: { digest: string; size: number }) {
   const reader = await store.open(digest).catch((error: unknown) => error as Error);
-  if (reader instanceof Error) return { problem: 'unreadable', detail: `cannot be read: ${reader.message}` } as const;
+  if (reader instanceof AppError) return unsure(reader);
+  if (reader instanceof Error) return { problem: 'unreadable', detail: `cannot be read: ${wordsOf(reader)}` } as const;
   if (!reader) return { problem: 'missing', detail: 'is not in the store' } as const;
   await reader.close();
   return reader.size === size ? undefined : ({ problem: 'size', detail: `has ${reader.size} bytes, not ${size}` } as const);

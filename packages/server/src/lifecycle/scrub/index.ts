@@ -1,4 +1,4 @@
-export { examine } from './examine.ts';
+export { chunksOf, examine, wordsOf } from './examine.ts';
 export { folderSource } from './folder-source.ts';
 export { orphanGraceMs, repairParts, scrubJobs, suspectBlob } from './jobs.ts';
 export { createPace, UNPACED } from './pace.ts';

@@ -148,6 +148,16 @@ describe('scrub', () => {
     expect(await damaged()).toEqual([]);
   });
 
+  it('passes over a single blob of which nobody can say anything', async () => {
+    const digests: string[] = [];
+    for (let i = 0; i < 6; i++) digests.push(await at.push());
+    const lost = digests.sort()[2];
+    const open = (digest: string) =>
+      digest === lost ? Promise.reject(new AppError('unavailable', 'its key is lost')) : at.blobs.open(digest);
+    expect(await run({ blobs: before({ open }) })).toMatchObject({ phase: 'done', blobs: 6, damaged: 0 });
+    expect(await damaged()).toEqual([]);
+  });
+
   it('calls damaged what a lost folder of a store that is there had', async () => {
     const digests: string[] = [];
     for (let i = 0; i < 60; i++) digests.push(await at.push(randomBytes(10)));

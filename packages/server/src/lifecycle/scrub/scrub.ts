@@ -1,5 +1,6 @@
 import { blobScope, claimBlob, findStored, pageOfLinkedBlobs, pageOfManifests } from '../../catalog/index.ts';
 import type { StoredBlob } from '../../content/index.ts';
+import { AppError } from '../../platform/index.ts';
 import { examine, type Fault } from './examine.ts';
 import { checkManifest } from './manifests.ts';
 import type { Pace } from './pace.ts';
@@ -14,6 +15,8 @@ const SAVE_BLOBS = 500;
 /** So many blobs missing one after the other look like a store that is not there at all. */
 const MANY_MISSING = 20;
 const SAMPLES = 16;
+/** So many that nothing can be said of, one after the other, end the pass. */
+const MANY_UNSURE = 5;
 /** Objects of the store that are looked up at once. */
 const LOOK_UPS = 32;
 
@@ -54,9 +57,10 @@ function keeper({ save, progress, clock }: ScrubParts, first: Pass) {
 }
 
 async function scrubBlobs(parts: ScrubParts, begun: Pass): Promise<Pass> {
-  const { database, blobs, signal } = parts;
+  const { database, blobs, signal, log } = parts;
   const keep = keeper(parts, begun);
   let pass = begun;
+  let unsure = 0;
   /** Missing ones that no sound one has followed yet. */
   const missing: { blob: StoredBlob; fault: Fault }[] = [];
   const settle = async (blob: StoredBlob, fault: Fault) => {
@@ -71,7 +75,18 @@ async function scrubBlobs(parts: ScrubParts, begun: Pass): Promise<Pass> {
     const page = await pageOfLinkedBlobs(database, last, PAGE);
     for (const blob of page) {
       signal.throwIfAborted();
-      const fault = await examine(blobs, blob, parts);
+      const fault = await examine(blobs, blob, parts).catch((error: unknown) => {
+        if (!(error instanceof AppError)) throw error;
+        // One alone has lost its key; several in a row mean that the keys, or the store, are out of reach.
+        if (++unsure === MANY_UNSURE) throw error;
+        log.error({ err: error, digest: blob.digest }, 'scrub cannot tell whether a blob is sound; it is passed over');
+        return 'unsure' as const;
+      });
+      if (fault === 'unsure') {
+        pass = { ...pass, blobs: pass.blobs + 1 };
+        continue;
+      }
+      unsure = 0;
       if (fault?.problem === 'missing') {
         missing.push({ blob, fault });
         if (missing.length === MANY_MISSING) await requireStore(parts);
