@@ -99,6 +99,17 @@ const WAYS: [route: string, method: string, path: string, body?: unknown][] = [
   ['POST /projects/:project/trash/:item/restore', 'POST', `${REST}/trash/TRASHED/restore`, { replace: true }],
   ['POST /projects/:project/trash/:item/restore', 'POST', `${REST}/trash/TRASHED/restore`, {}],
   ['POST /projects/:project/trash/restore', 'POST', `${REST}/trash/restore`, () => ({ items: [trashed], replace: true })],
+  [
+    'POST /projects/:project/repositories/:repository/tags/:tag/roll-back',
+    'POST',
+    `${REST}/repositories/app/tags/v1/roll-back`,
+    { digest: other },
+  ],
+  [
+    'DELETE /projects/:project/repositories/:repository/artifacts/:reference',
+    'DELETE',
+    `${REST}/repositories/app/artifacts/v1?referrers=true&children=true`,
+  ],
   ['DELETE /projects/:project', 'DELETE', REST],
   ['harbor DELETE /projects/:project/repositories/:repository', 'DELETE', `${HARBOR}/repositories/app`],
   ['harbor DELETE /projects/:project', 'DELETE', HARBOR],

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
-import type { Access, PasswordChecker, Sessions, Throttle } from './access/index.ts';
+import type { Access, Identity, PasswordChecker, Sessions, Throttle } from './access/index.ts';
 import type { BlobStore, Encryption } from './content/index.ts';
 import type { AuditNotes, Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
 
@@ -65,6 +65,11 @@ async function managementRoutes(parts: ManagementParts): Promise<readonly Route[
     ...catalog.repositoryRoutes({ database: parts.database, seen: access.repositoriesSeen(parts.access) }),
     ...catalog.artifactRoutes(parts),
     ...catalog.tagRoutes(parts),
+    ...catalog.compareRoutes<Identity>({
+      ...parts,
+      seesTrash: async (caller, project) => await parts.access.holds(caller, 'trash:read', { project }),
+    }),
+    ...catalog.deletionRoutes<Identity>({ ...parts, seesStorage: async (caller) => await parts.access.holds(caller, 'storage:read', {}) }),
     ...content.encryptionRoutes(parts),
     ...platform.jobRoutes(parts),
     ...evidence.trailRoutes({ database: parts.database, publicKey: parts.auditKey }),

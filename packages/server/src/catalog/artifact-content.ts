@@ -34,7 +34,7 @@ export async function contentOf(session: Session, stored: StoredManifest, readBl
 }
 
 /** Platforms of an index's children (image-spec image-index.md). */
-function platformsOf(manifest: Uint8Array): Map<string, Static<typeof Platform>> {
+export function platformsOf(manifest: Uint8Array): Map<string, Static<typeof Platform>> {
   const { manifests } = JSON.parse(Buffer.from(manifest).toString()) as { manifests?: unknown };
   const found = new Map<string, Static<typeof Platform>>();
   for (const child of Array.isArray(manifests) ? (manifests as { digest?: unknown; platform?: unknown }[]) : []) {

@@ -16,7 +16,7 @@ import {
 import { contentOf } from './artifact-content.ts';
 import { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 import { ArtifactContent } from './artifact-schema.ts';
-import { deleteManifest } from './manifests.ts';
+import { type DeletionScope, deleteManifestWith } from './deletion.ts';
 import { OfArtifact, OfRepository, requireManifest, requireRepository, resourceIn } from './paths.ts';
 import type { Repository } from './projects.ts';
 import { listTagsOfDigest } from './tag-list.ts';
@@ -38,8 +38,22 @@ const FACTS = {
 };
 const ArtifactListed = Type.Object(FACTS);
 const ArtifactView = Type.Object({ ...FACTS, ...ArtifactContent });
+/** What goes with a manifest besides its tags. */
+const WITH = {
+  referrers: Type.Optional(
+    Type.Boolean({
+      default: false,
+      description: 'also what is about it, such as signatures, SBOMs and attestations, and what is about these',
+    }),
+  ),
+  children: Type.Optional(
+    Type.Boolean({ default: false, description: 'also, of an index, its manifests without tags that no other index needs' }),
+  ),
+};
+const scopeOf = ({ referrers = false, children = false }: { referrers?: boolean; children?: boolean }) => ({ referrers, children });
 const References = Type.Object(
   {
+    ...WITH,
     references: Type.Array(Type.String({ maxLength: 160 }), {
       minItems: 1,
       maxItems: 100,
@@ -68,14 +82,22 @@ async function viewOf(session: Session, repositoryId: number, facts: ArtifactFac
 }
 
 /** Deletes manifests in whatever order they are given: an index before what belongs to it. */
-async function deleteAll(tx: Session, repository: Repository, digests: Iterable<string>, by: string, now: number): Promise<void> {
+async function deleteAll(
+  tx: Session,
+  repository: Repository,
+  digests: Iterable<string>,
+  scope: DeletionScope,
+  who: { by: string; now: number },
+): Promise<string[]> {
   let left = [...new Set(digests)];
+  const gone = new Set<string>();
   while (left.length > 0) {
     const held: string[] = [];
     let refusal: AppError | undefined;
     for (const digest of left) {
       try {
-        await deleteManifest(tx, repository.id, digest, by, now);
+        if (gone.has(digest)) continue; // with one before
+        for (const each of await deleteManifestWith(tx, repository.id, digest, scope, who)) gone.add(each.digest);
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'manifest_referenced') throw error;
         refusal = error;
@@ -85,6 +107,7 @@ async function deleteAll(tx: Session, repository: Repository, digests: Iterable<
     if (refusal && held.length === left.length) throw refusal;
     left = held;
   }
+  return [...gone];
 }
 
 export interface ArtifactRouteParts {
@@ -157,12 +180,14 @@ export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Rout
       permission: 'artifact:delete',
       audit: 'artifact.delete',
       params: OfArtifact,
-      async change(tx, { params, caller, now }) {
+      query: Type.Object(WITH, { additionalProperties: false }),
+      async change(tx, { params, query, caller, now }) {
         const repository = await requireRepository(tx, params);
         const { digest, mediaType } = await requireManifest(tx, repository, params.reference);
-        await deleteManifest(tx, repository.id, digest, caller.actor.name, now);
+        const gone = await deleteManifestWith(tx, repository.id, digest, scopeOf(query), { by: caller.actor.name, now });
         const tag = parseDigest(params.reference) ? {} : { tag: params.reference };
-        return { resource: resourceIn(repository, 'artifact', { digest, ...tag }), before: { mediaType } };
+        const beside = gone.length > 1 ? { with: gone.slice(1).map((each) => each.digest) } : {};
+        return { resource: resourceIn(repository, 'artifact', { digest, ...tag }), before: { mediaType, ...beside } };
       },
     }),
     change({
@@ -178,8 +203,8 @@ export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Rout
         const repository = await requireRepository(tx, params);
         const digests: string[] = [];
         for (const reference of body.references) digests.push((await requireManifest(tx, repository, reference)).digest);
-        await deleteAll(tx, repository, digests, caller.actor.name, now);
-        return { resource: resourceIn(repository, 'artifact'), before: { digests } };
+        const gone = await deleteAll(tx, repository, digests, scopeOf(body), { by: caller.actor.name, now });
+        return { resource: resourceIn(repository, 'artifact'), before: { digests: gone } };
       },
     }),
   ];

@@ -42,6 +42,7 @@ export {
   postponeRepair,
   quarantineBlob,
 } from './damage.ts';
+export { type DeletionScope, type DoomedManifest, deleteManifestWith, manifestsToDelete } from './deletion.ts';
 export type { CatalogEvent } from './events.ts';
 export { type ManifestRow, needsOfManifest, pageOfLinkedBlobs, pageOfManifests, twinsOfManifest } from './everything.ts';
 export { type CollectionHold, holdsInForce, releaseAllHolds, releaseHold, renewHold, takeHold } from './holds.ts';
@@ -121,6 +122,15 @@ export {
   pageOfTagUse,
   type TagUse,
 } from './tag-facts.ts';
+export {
+  changesToSweep,
+  endSweepAt,
+  forgetOld,
+  type HistorySweep,
+  hasPointedAt,
+  keepNewest,
+  type SweptChange,
+} from './tag-history.ts';
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';

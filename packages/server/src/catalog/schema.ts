@@ -2,7 +2,7 @@ import { type Compilable, CompiledQuery, type Generated } from 'kysely';
 import type { Migration } from '../platform/index.ts';
 import { type ImmutabilityTables, immutabilityMigration } from './immutability-schema.ts';
 import { type PullTables, pullMigration } from './pulls-schema.ts';
-import { type TrashTables, trashMigration } from './trash-schema.ts';
+import { historyMigration, type TrashTables, trashMigration } from './trash-schema.ts';
 import { type UsageTables, usageMigration } from './usage-schema.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
@@ -303,4 +303,5 @@ export const catalogMigrations: readonly Migration[] = [
   pullMigration,
   immutabilityMigration,
   trashMigration,
+  historyMigration,
 ];

@@ -19,6 +19,7 @@ import { findManifest } from './manifests.ts';
 import { OfRepository, OfTag, requireRepository, resourceIn } from './paths.ts';
 import { findTagFacts, listTagFacts, listTagHistory, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 import { deleteTag, setTag } from './tags.ts';
+import { findManifestInTrash } from './trash-list.ts';
 
 const Digest = Type.String({ maxLength: 160 });
 const TagView = Type.Object({
@@ -32,6 +33,9 @@ const TagView = Type.Object({
 const TagChangeView = Type.Object({
   digest: Type.Union([Type.String(), Type.Null()], { description: 'what it pointed at afterwards; null: it was deleted' }),
   previous: Type.Union([Type.String(), Type.Null()]),
+  held: Type.Optional(
+    Type.Enum(['live', 'trash', 'gone'], { description: 'where the manifest of `digest` is now: it can be rolled back to unless gone' }),
+  ),
   at: Type.String({ format: 'date-time' }),
   by: Type.String(),
 });
@@ -51,6 +55,20 @@ async function requireTag(session: Session, repository: { id: number; name: stri
   const tag = await findTagFacts(session, repository.id, name);
   if (!tag) throw new AppError('not_found', `there is no tag ${name} in ${repository.name}`);
   return tag;
+}
+
+/** Where the manifests of digests are now. */
+async function whereHeld(
+  session: Session,
+  repositoryId: number,
+  digests: readonly string[],
+): Promise<Map<string, 'live' | 'trash' | 'gone'>> {
+  const held = new Map<string, 'live' | 'trash' | 'gone'>();
+  for (const digest of new Set(digests)) {
+    const isLive = await findManifest(session, repositoryId, digest);
+    held.set(digest, isLive ? 'live' : (await findManifestInTrash(session, repositoryId, digest)) ? 'trash' : 'gone');
+  }
+  return held;
 }
 
 /** Tags and their history. */
@@ -116,7 +134,15 @@ export function tagRoutes({ database }: { readonly database: Session }): Route[]
         const { order } = sortOf(sort);
         const rows = await listTagHistory(database, { repositoryId: repository.id, name: params.tag, order, last, limit: limit + 1 });
         const { items, next } = pageOf(rows, limit, ({ id }) => [id]);
-        const views = items.map(({ digest, previous, at, by }) => ({ digest, previous, at: new Date(at).toISOString(), by }));
+        const held = await whereHeld(
+          database,
+          repository.id,
+          items.flatMap(({ digest }) => digest ?? []),
+        );
+        const views = items.map(({ digest, previous, at, by }) => {
+          const where = digest === null ? undefined : held.get(digest);
+          return { digest, previous, ...(where ? { held: where } : {}), at: new Date(at).toISOString(), by };
+        });
         return { body: { items: views }, next };
       },
     }),

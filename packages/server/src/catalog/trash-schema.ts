@@ -47,6 +47,8 @@ export interface TrashTables {
     created_by: string;
   };
   trash_content: { item_id: number; bytes: Uint8Array };
+  /** How far the history of tags was looked through. */
+  tag_history_cursor: { id: number; position: number };
   /** What manifests in the trash need: collection leaves it alone. */
   trash_reference: { item_id: number; repository_id: number; digest: string; kind: 'blob' | 'manifest' };
 }
@@ -102,5 +104,15 @@ export const trashMigration: Migration = {
       .addPrimaryKeyConstraint('trash_reference_pk', ['item_id', 'digest', 'kind']),
     db.schema.createIndex('trash_reference_digest').on('trash_reference').columns(['repository_id', 'digest', 'kind']),
     db.schema.alterTable('project').addColumn('trash_days', 'integer'),
+  ],
+};
+
+export const historyMigration: Migration = {
+  name: '0009-tag-history-cursor',
+  up: ({ db }) => [
+    db.schema
+      .createTable('tag_history_cursor')
+      .addColumn('id', 'integer', (c) => c.primaryKey())
+      .addColumn('position', 'bigint', (c) => c.notNull()),
   ],
 };

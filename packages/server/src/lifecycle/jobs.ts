@@ -5,6 +5,7 @@ import type { LifecycleJobParts } from './parts.ts';
 import { quotaJobs } from './quota/jobs.ts';
 import { retentionJobs } from './retention/jobs.ts';
 import { scrubJobs } from './scrub/index.ts';
+import { tagHistoryJobs } from './tag-history/jobs.ts';
 import { trashJobs } from './trash/jobs.ts';
 
 /** What of this room runs in the background. */
@@ -13,6 +14,7 @@ export function lifecycleJobs(parts: LifecycleJobParts): JobDefinition[] {
     ...collectionJobs(parts),
     ...quotaJobs(parts),
     ...retentionJobs(parts),
+    ...tagHistoryJobs(parts),
     ...trashJobs(parts),
     ...scrubJobs(parts),
     doctorJob(parts),

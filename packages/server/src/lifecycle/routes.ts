@@ -7,6 +7,7 @@ import type { LifecycleParts } from './parts.ts';
 import { quotaRoutes } from './quota/routes.ts';
 import { retentionRoutes } from './retention/routes.ts';
 import { scrubRoutes } from './scrub/routes.ts';
+import { tagHistoryRoutes } from './tag-history/routes.ts';
 import { trashRoutes } from './trash/routes.ts';
 
 export function lifecycleRoutes(parts: LifecycleParts): Route[] {
@@ -15,6 +16,7 @@ export function lifecycleRoutes(parts: LifecycleParts): Route[] {
     ...immutabilityRoutes(parts),
     ...quotaRoutes(parts),
     ...retentionRoutes(parts),
+    ...tagHistoryRoutes(parts),
     ...trashRoutes(parts),
     ...scrubRoutes(parts),
     ...doctorRoutes(parts),

@@ -201,6 +201,18 @@ export const ConfigSchema = Type.Object({
     default: 0,
     description: 'quota of a new project, in bytes; 0 for none',
   }),
+  tagHistoryChanges: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 1000,
+    description: 'how many changes of a tag its history keeps, the latest; it is cut once an hour',
+  }),
+  tagHistoryDays: Type.Integer({
+    minimum: 1,
+    maximum: 36_500,
+    default: 365,
+    description: 'how long changes of tags stay in their history; of a tag that is there the last change stays in any case',
+  }),
   trashDays: Type.Integer({
     minimum: 0,
     maximum: 3650,

@@ -17,6 +17,7 @@ interface Inner {
   /** Another route than the one that is named; its permission is then looked at by whoever says so. */
   readonly route?: string;
   readonly params?: Readonly<Record<string, unknown>>;
+  readonly query?: Readonly<Record<string, unknown>>;
   readonly body?: unknown;
   readonly headers?: AnyCall['headers'];
 }

@@ -95,6 +95,8 @@ export function artifactRoutes({ database, readBlob }: HarborParts, { change }: 
       method: 'DELETE',
       path: `${base}/:reference`,
       params: OfArtifact,
+      // As Harbor does: its accessories go with an artifact, and what only an index needs with that.
+      call: async () => ({ query: { referrers: true, children: true } }),
     }),
     read({
       ...common,
