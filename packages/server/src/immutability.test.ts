@@ -161,8 +161,33 @@ test('a push of what the tag points at is no change', async () => {
   await must(200, 'PUT', `${REST}/repositories/app/tags/v1`, { digest: kept });
 });
 
+test('F2: a retention run that would delete everything leaves what a rule holds', async () => {
+  const rules = [{ template: 'latestPushedK', n: 1, repositories: { include: ['demo/none'] } }];
+  const made = await must(201, 'POST', `${REST}/retention-policies`, { name: 'nothing', uncovered: 'delete', rules });
+  const runs = `${REST}/retention-policies/${(made as { id: number }).id}/runs`;
+  const { id } = (await must(202, 'POST', runs, { dryRun: false })) as { id: number };
+  await expect
+    .poll(async () => ((await must(200, 'GET', `${runs}/${id}`)) as { state: string }).state, { timeout: 20_000 })
+    .not.toMatch(/waiting|running/);
+  expect((await ask('HEAD', '/v2/demo/app/manifests/v1')).headers.get('docker-content-digest')).toBe(kept);
+  expect((await ask('HEAD', '/v2/demo/app/manifests/other')).status).toBe(404);
+});
+
+/** Of projects and of the system, by the same job. */
+const RETENTION = ['/retention-policies', '/projects/:project/retention-policies'].flatMap((path) => [
+  `POST ${path}/:policy/runs`,
+  `POST ${path}/:policy/runs/:run/undo`, // by restoring, as the trash does
+]);
+const SETTINGS = ['/retention-policies', '/projects/:project/retention-policies'].flatMap((path) => [
+  `POST ${path}`,
+  `PATCH ${path}/:policy`,
+  `DELETE ${path}/:policy`,
+  `POST ${path}/:policy/runs/:run/cancel`,
+]);
+
 /** Changes that neither move nor remove what a rule can hold, and why. */
 const HARMLESS: Readonly<Record<string, string>> = {
+  'POST /projects/:project/repositories/:repository/uses': 'says what is in use',
   'v2 DELETE blob': 'what a manifest needs is held by that already (manifest_referenced)',
   'v2 POST uploads': 'adds',
   'v2 PATCH upload': 'adds',
@@ -198,7 +223,7 @@ test('F2: every way that changes tags, manifests, repositories or projects is tr
     const allowed = (answer.headers.get('allow') ?? '').split(', ').filter((method) => method !== 'GET' && method !== 'HEAD');
     named.push(...allowed.filter((method) => method !== '').map((method) => `v2 ${method} ${resource}`));
   }
-  const tried = new Set([...WAYS.map(([route]) => route), ...Object.keys(HARMLESS)]);
+  const tried = new Set([...WAYS.map(([route]) => route), ...RETENTION, ...SETTINGS, ...Object.keys(HARMLESS)]);
   expect(named.filter((name) => !tried.has(name))).toEqual([]);
   expect([...tried].filter((name) => !named.includes(name))).toEqual([]);
 });
