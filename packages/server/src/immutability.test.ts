@@ -162,7 +162,7 @@ test('a push of what the tag points at is no change', async () => {
 });
 
 test('F2: a retention run that would delete everything leaves what a rule holds', async () => {
-  const rules = [{ template: 'latestPushedK', n: 1, repositories: { include: ['demo/none'] } }];
+  const rules = [{ template: 'latestPushedK', n: 1, repositories: { include: ['demo/app'] }, tags: { include: ['none'] } }];
   const made = await must(201, 'POST', `${REST}/retention-policies`, { name: 'nothing', uncovered: 'delete', rules });
   const runs = `${REST}/retention-policies/${(made as { id: number }).id}/runs`;
   const { id } = (await must(202, 'POST', runs, { dryRun: false })) as { id: number };
