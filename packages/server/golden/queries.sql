@@ -286,6 +286,10 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 -- catalog.artifactsBySizeDown
 select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaType", "manifest"."artifact_type" as "artifactType", "manifest"."size" as "manifestSize", "manifest"."content_size" as "size", "manifest"."subject", "manifest"."annotations", "manifest"."created_at" as "pushedAt", "manifest"."created_by" as "pushedBy", "manifest_pull"."last_at" as "pulledAt", "manifest_pull"."pulls" from "manifest" left join "manifest_pull" on "manifest_pull"."repository_id" = "manifest"."repository_id" and "manifest_pull"."digest" = "manifest"."digest" where "manifest"."repository_id" = ? and "manifest"."content_size" <= ? and ("manifest"."content_size" < ? or "manifest"."id" < ?) and "manifest"."content_size" >= ? and ("manifest"."content_size" > ? or "manifest"."id" >= ?) and (? = ? or "manifest"."media_type" = ?) and (? = ? or "manifest"."artifact_type" = ?) and (? = -1 or (? = 1 and exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) or (? = 0 and not exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) and (? = 0 or ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest))) order by "manifest"."content_size" desc, "manifest"."id" desc limit ?;
+-- catalog.blobHeldOutside
+select "link"."repository_id" from "repository_blob" as "link" where "link"."digest" = ? and "link"."repository_id" != ? and (? = ? or "link"."repository_id" in (select "repository"."id" from "repository" where "repository"."project_id" = ?)) and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "link"."repository_id" and "need"."digest" = "link"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "link"."repository_id" and "kept"."digest" = "link"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0)) limit ?;
+-- catalog.blobKeptInTrash
+select "item_id" from "trash_reference" where "repository_id" = ? and "digest" = ? and "kind" = ? limit ?;
 -- catalog.blobSize
 select "size", "unneeded_since" as "unneededSince" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
 -- catalog.blobsAstray
@@ -297,6 +301,8 @@ select "counted"."digest", "counted"."size", "counted"."links", (select count(*)
 select "repository_blob"."digest", "project_blob"."links" from "repository_blob" left join "project_blob" on "project_blob"."digest" = "repository_blob"."digest" and "project_blob"."project_id" = ? where "repository_blob"."repository_id" = ? and "repository_blob"."digest" > ? order by "repository_blob"."digest" limit ?;
 -- catalog.blobsMissingToRestore
 select "trash_reference"."digest", "damaged_blob"."digest" as "damaged" from "trash_reference" left join "repository_blob" on "repository_blob"."repository_id" = "trash_reference"."repository_id" and "repository_blob"."digest" = "trash_reference"."digest" left join "damaged_blob" on "damaged_blob"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and ("repository_blob"."digest" is null or "damaged_blob"."digest" is not null) limit ?;
+-- catalog.blobsOnlyHere
+select "mine"."digest", "mine"."size", exists (select "link"."repository_id" from "repository_blob" as "link" where "link"."digest" = "mine"."digest" and "link"."repository_id" != ? and (? = ? or "link"."repository_id" in (select "repository"."id" from "repository" where "repository"."project_id" = ?)) and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "link"."repository_id" and "need"."digest" = "link"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "link"."repository_id" and "kept"."digest" = "link"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0))) as "held" from "repository_blob" as "mine" where "mine"."repository_id" = ? and "mine"."digest" > ? order by "mine"."digest" limit ?;
 -- catalog.childrenAstray
 select "repository"."id" as "repositoryId", "repository"."name" as "repository", "parent"."digest" as "name", "need"."digest" as "other" from "manifest_reference" as "need" inner join "manifest" as "parent" on "parent"."id" = "need"."manifest_id" inner join "repository" on "repository"."id" = "need"."repository_id" left join "manifest" as "child" on "child"."repository_id" = "need"."repository_id" and "child"."digest" = "need"."digest" where "need"."kind" = ? and "child"."id" is null and "repository"."deleted_at" is null limit ?;
 -- catalog.childrenMissingToRestore
@@ -332,10 +338,14 @@ select count(*) as "count" from "damaged_manifest" inner join "manifest" on "man
 select count(*) as "count" from (select "size" from "repository_blob" where "unneeded_since" <= ? limit ?) as "due";
 -- catalog.countDueStored
 select count(*) as "count", coalesce(sum(size), 0) as "bytes" from (select "size" from "stored_blob" where "state" = ? and "review_at" <= ? limit ?) as "due";
+-- catalog.countManifestsUpTo
+select count(*) as "count" from (select 1 as one from "manifest" where repository_id = ? limit ?) as "some";
 -- catalog.countRepositories
 select count(*) as "count" from "repository" where "project_id" = ? and "deleted_at" is null;
 -- catalog.countTags
 select count(*) as "tags" from "tag" where "repository_id" = ?;
+-- catalog.countTagsUpTo
+select count(*) as "count" from (select 1 as one from "tag" where repository_id = ? limit ?) as "some";
 -- catalog.countUploads
 select count(*) as "open" from "upload_session";
 -- catalog.damageOf
@@ -374,6 +384,8 @@ delete from "project" where "id" = ?;
 delete from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.deleteReferences
 delete from "manifest_reference" where "manifest_id" = ?;
+-- catalog.deletionFacts
+select "id", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size" from "manifest" where "repository_id" = ? and "digest" = ?;
 -- catalog.detachTrash
 update "trash_item" set "with_id" = ? where "with_id" = ?;
 -- catalog.detachTrashItem
@@ -390,6 +402,8 @@ update "project_blob" set "links" = "links" - ? where "project_id" = (select "re
 delete from "project_quota" where "project_id" = ?;
 -- catalog.dropReservations
 delete from "quota_reservation" where "project_id" = ?;
+-- catalog.dropTagChanges
+delete from "tag_history" where "id" in (select "old"."id" from "tag_history" as "old" where "old"."repository_id" = ? and "old"."name" = ? and "old"."id" <= ? order by "old"."id" limit ?);
 -- catalog.dropUsage
 delete from "project_usage" where "project_id" = ?;
 -- catalog.dueLinks
@@ -504,6 +518,8 @@ select "project_quota"."project_id" as "projectId", "project_quota"."bytes", "pr
 select "bytes", "repositories", "tags" from "project_quota" where "project_id" = ?;
 -- catalog.limitsByName
 select "project"."id" as "projectId", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project_quota" inner join "project" on "project"."id" = "project_quota"."project_id" where "project"."name" = ?;
+-- catalog.linkSize
+select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
 -- catalog.linkedBlobsAfter
 select "digest", "size" from "stored_blob" where "digest" > ? and "state" = ? and "review_at" is null order by "digest" limit ?;
 -- catalog.linksAstray
@@ -538,6 +554,8 @@ select "trash_item"."id", "trash_item"."project_id" as "projectId", "trash_item"
 select "id", "size" from "manifest" where "repository_id" = ? and "id" > ? order by "id" limit ?;
 -- catalog.manifestTwins
 select "id" from "manifest" where "digest" = ? and "id" != ? order by "id" limit ?;
+-- catalog.manifestsAbout
+select "digest" from "manifest" where "repository_id" = ? and "subject" = ? order by "digest" limit ?;
 -- catalog.manifestsAfter
 select "id", "repository_id" as "repositoryId", "digest", "media_type" as "mediaType", "size", "subject" from "manifest" where "id" > ? order by "id" limit ?;
 -- catalog.manifestsToJudge
@@ -554,12 +572,22 @@ update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and 
 delete from "manifest_reference" where "manifest_id" = ? and not exists (select "manifest"."id" from "manifest" where "manifest"."id" = ?);
 -- catalog.moveManifestToTrash
 insert into "trash_manifest" ("item_id", "manifest_id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by") select cast(? as integer) as "item_id", "id" as "manifest_id", "repository_id", "digest", "media_type", "size", "content_size", "artifact_type", "annotations", "subject", "created_at", "created_by" from "manifest" where "id" = ?;
+-- catalog.moveTagHistoryCursor
+insert into "tag_history_cursor" ("id", "position") values (?, ?) on conflict ("id") do update set "position" = "excluded"."position";
+-- catalog.needsOfBlob
+select "manifest_id" as "id" from "manifest_reference" where "repository_id" = ? and "digest" = ? and "kind" = ? limit ?;
 -- catalog.needsOfManifest
 select "kind", "digest" from "manifest_reference" where "manifest_id" = ?;
+-- catalog.newestTagChange
+select "id" from "tag_history" where "repository_id" = ? and "name" = ? order by "id" desc limit ?;
 -- catalog.olderTrashManifest
 select "item_id" as "id", "size" from "trash_manifest" where "repository_id" = ? and "digest" = ?;
 -- catalog.oldestManifests
 select "id", "size" from "manifest" where "repository_id" = ? order by "id" limit ?;
+-- catalog.parentsOf
+select "manifest"."id", "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? order by "manifest"."id" limit ?;
+-- catalog.partsOf
+select "digest" from "manifest_reference" where "manifest_id" = ? and "kind" = ? order by "digest" limit ?;
 -- catalog.postponeCheck
 update "damaged_blob" set "checks" = ?, "check_at" = ? where "digest" = ?;
 -- catalog.projectById
@@ -696,16 +724,26 @@ select "subject" from "manifest" where "repository_id" = ? and "subject" >= ? an
 select cast(coalesce(sum(bytes), 0) as bigint) as "bytes", cast(coalesce(sum(repositories), 0) as bigint) as "repositories", cast(coalesce(sum(tags), 0) as bigint) as "tags" from (select "bytes", "repositories", "tags" from "project_usage" where "project_id" = ? union all select kept + case when expires_at > ? then "bytes" else 0 end as "bytes", case when expires_at > ? then "repositories" else 0 end as "repositories", case when expires_at > ? then "tags" else 0 end as "tags" from "quota_reservation" where "project_id" = ?) as "claim";
 -- catalog.sumUsage
 select cast(coalesce(sum(bytes), 0) as bigint) as "bytes", cast(coalesce(sum(repositories), 0) as bigint) as "repositories", cast(coalesce(sum(tags), 0) as bigint) as "tags" from "project_usage" where "project_id" = ?;
+-- catalog.tagChangeBeyond
+select "id" from "tag_history" where "repository_id" = ? and "name" = ? order by "id" desc limit ? offset ?;
+-- catalog.tagChangesAfter
+select "id", "repository_id" as "repositoryId", "name", "digest", "changed_at" as "at" from "tag_history" where "id" > ? and "changed_at" <= ? order by "id" limit ?;
+-- catalog.tagCountOfDigest
+select count(*) as "tags" from "tag" where "repository_id" = ? and "digest" = ?;
 -- catalog.tagDigest
 select "digest" from "tag" where "repository_id" = ? and "name" = ?;
 -- catalog.tagFacts
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."name" = ?;
 -- catalog.tagHistory
 select "id", "digest", "previous_digest" as "previous", "changed_at" as "at", "changed_by" as "by" from "tag_history" where "repository_id" = ? and "name" = ? and "id" > ? order by "id" asc limit ?;
+-- catalog.tagHistoryCursor
+select "position" from "tag_history_cursor" where "id" = ?;
 -- catalog.tagHistoryDown
 select "id", "digest", "previous_digest" as "previous", "changed_at" as "at", "changed_by" as "by" from "tag_history" where "repository_id" = ? and "name" = ? and "id" < ? order by "id" desc limit ?;
 -- catalog.tagNow
 select "tag"."digest", "tag"."updated_at" as "pushedAt", "tag_pull"."last_at" as "tagPulledAt", "manifest_pull"."digest_at" as "digestPulledAt" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" left join "manifest_pull" on "manifest_pull"."repository_id" = "tag"."repository_id" and "manifest_pull"."digest" = "tag"."digest" where "tag"."repository_id" = ? and "tag"."name" = ?;
+-- catalog.tagPointedAt
+select "id" from "tag_history" where "repository_id" = ? and "name" = ? and "digest" = ? limit ?;
 -- catalog.tagWindowByName
 select "tag"."name", "tag"."updated_at" as "updatedAt" from "tag" where "tag"."repository_id" = ? and "tag"."name" >= ? and ("tag"."name" > ? or "tag"."name" > ?) order by "tag"."name" asc, "tag"."name" asc limit ? offset ?;
 -- catalog.tagWindowByNameDown

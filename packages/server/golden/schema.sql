@@ -294,6 +294,12 @@ create table "trash_reference" (
 create index "trash_reference_digest" on "trash_reference" ("repository_id", "digest", "kind");
 alter table "project" add column "trash_days" integer;
 
+-- 0009-tag-history-cursor
+create table "tag_history_cursor" (
+  "id" integer primary key,
+  "position" bigint not null
+);
+
 -- 0001-encryption
 create table "data_key" (
   "id" text primary key,
