@@ -18,7 +18,7 @@ import {
 } from './catalog/index.ts';
 import { catalogMigrations } from './catalog/schema.ts';
 import { type Collected, collect } from './lifecycle/collection/collect.ts';
-import { sqliteData } from './platform/database/testing.ts';
+import { roomData } from './platform/database/testing.ts';
 import { createLog, type Database, jobMigrations, outboxMigrations, queriesOf, type Session } from './platform/index.ts';
 import { createStoring, keep, type Stored } from './registry/storing.ts';
 
@@ -44,7 +44,7 @@ const markUnneeded = query()('mark', (db) => db.updateTable('repository_blob').s
 const allLinks = query()('links', (db) => db.selectFrom('repository_blob').select('digest'));
 const allStored = query()('stored', (db) => db.selectFrom('stored_blob').select(['digest', 'state']));
 
-const data = sqliteData([...catalogMigrations, ...jobMigrations, ...outboxMigrations]);
+const data = roomData([...catalogMigrations, ...jobMigrations, ...outboxMigrations]);
 let database: Database;
 let one: number;
 let two: number;

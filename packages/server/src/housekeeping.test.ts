@@ -8,19 +8,19 @@ import { migrations } from './app.ts';
 import { countUploads, findUpload, insertUpload, leaseUpload, uploadLease } from './catalog/index.ts';
 import { type BlobStore, openFileStore } from './content/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
-import { sqliteData } from './platform/database/testing.ts';
+import { roomData } from './platform/database/testing.ts';
 import { createJobRunner, type Database } from './platform/index.ts';
 
 const HOUR = 3_600_000;
 let folder: string;
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 let blobs: BlobStore;
 let now: number;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'entrepot-test-'));
-  store = sqliteData(migrations);
+  store = roomData(migrations);
   database = await store.open();
   blobs = openFileStore(folder);
   now = Date.now();

@@ -1,4 +1,4 @@
-import { endExpiredUpload, expiredUploads, findUpload, pruneEndedUploads } from './catalog/index.ts';
+import { endExpiredUpload, expiredUploads, findUpload, pruneEndedUploads, uploadScope } from './catalog/index.ts';
 import type { BlobStore } from './content/index.ts';
 import { type Clock, type Database, type JobDefinition, pruneJobs, pruneOutbox } from './platform/index.ts';
 
@@ -26,7 +26,7 @@ export function housekeepingJobs({ database, blobs, clock, uploadExpiryHours, co
       found = ids.length;
       for (const id of ids) {
         signal.throwIfAborted();
-        if (!(await database.write((tx) => endExpiredUpload(tx, id, before, clock.now())))) continue;
+        if (!(await database.write((tx) => endExpiredUpload(tx, id, before, clock.now()), { scope: [uploadScope(id)] }))) continue;
         await blobs.removeUpload(id);
         expired++;
       }
@@ -38,7 +38,7 @@ export function housekeepingJobs({ database, blobs, clock, uploadExpiryHours, co
     }
     for (let pruned = BATCH; pruned === BATCH; ) {
       signal.throwIfAborted();
-      pruned = await database.write((tx) => pruneEndedUploads(tx, clock.now(), BATCH), { durable: false });
+      pruned = await database.write((tx) => pruneEndedUploads(tx, clock.now(), BATCH), { durable: false, scope: [] });
     }
     return expired;
   }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { catalogMigrations, createProject } from '../catalog/index.ts';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import type { Database } from '../platform/index.ts';
 import { type Access, createAccess, type Decision } from './access.ts';
 import { setMember } from './assignments.ts';
@@ -17,7 +17,7 @@ import { createTokenIssuer, type TokenIssuer } from './tokens.ts';
 import { createUser, findUser, setDisabled, setPassword } from './users.ts';
 
 const PASSWORD = 'correct horse battery staple';
-const store = sqliteData([...catalogMigrations, ...accessMigrations]);
+const store = roomData([...catalogMigrations, ...accessMigrations]);
 let database: Database;
 let access: Access;
 let tokens: TokenIssuer;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { catalogMigrations, changeProject, createProject, findProject } from '../catalog/index.ts';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import { compileGlob } from '../platform/index.ts';
 import { createAccess, type Resource } from './access.ts';
 import { anonymous, identityOf } from './identity.ts';
@@ -10,7 +10,7 @@ import type { Statement } from './statements.ts';
 
 // What rules, limits, networks and public projects come to together.
 
-const store = sqliteData(catalogMigrations);
+const store = roomData(catalogMigrations);
 const database = await store.open();
 await database.write(async (tx) => {
   for (const name of ['open', 'closed', 'walled']) await createProject(tx, { name, public: name !== 'closed', by: 'test', now: 1 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { catalogMigrations, createProject } from '../catalog/index.ts';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import { compileGlob } from '../platform/index.ts';
 import { createAccess } from './access.ts';
 import { identityOf } from './identity.ts';
@@ -9,7 +9,7 @@ import type { Statement } from './statements.ts';
 
 // What somebody holds it may give away, unless it holds that by an exception, or somebody takes a part of it back.
 
-const store = sqliteData(catalogMigrations);
+const store = roomData(catalogMigrations);
 const database = await store.open();
 await database.write((tx) => createProject(tx, { name: 'open', public: true, by: 'test', now: 1 }));
 

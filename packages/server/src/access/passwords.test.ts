@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { catalogMigrations } from '../catalog/index.ts';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import type { Database } from '../platform/index.ts';
 import { unthrottled } from './local/testing.ts';
 import { createPasswordChecker, hashPassword, isAcceptablePassword, type PasswordChecker, randomPassword } from './passwords.ts';
@@ -29,13 +29,13 @@ vi.mock('@node-rs/argon2', async (original) => {
 
 const PASSWORD = 'correct horse battery staple';
 const hashed = hashPassword(PASSWORD);
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 let passwords: { check(name: string, password: string): ReturnType<PasswordChecker['check']> };
 
 beforeEach(async () => {
   Object.assign(argon2, { asked: [], running: 0, most: 0, before: async () => undefined });
-  store = sqliteData([...catalogMigrations, ...accessMigrations]);
+  store = roomData([...catalogMigrations, ...accessMigrations]);
   database = await store.open();
   const checker = createPasswordChecker(database, unthrottled);
   passwords = { check: (name, password) => checker.check(name, password, '192.0.2.1') };

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { catalogMigrations } from '../catalog/index.ts';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import type { Database } from '../platform/index.ts';
 import { accessMigrations } from './schema.ts';
 import { createSessions, endSession, endSessions, type Sessions, sessionMigrations } from './sessions.ts';
@@ -9,7 +9,7 @@ import { createUser, findUser, setDisabled, setPassword } from './users.ts';
 const MINUTE = 60_000;
 const START = Date.parse('2026-01-01T00:00:00Z');
 const ORIGIN = { client: '192.0.2.1', userAgent: 'a browser', requestId: 'r1' };
-const store = sqliteData([...catalogMigrations, ...accessMigrations, ...sessionMigrations]);
+const store = roomData([...catalogMigrations, ...accessMigrations, ...sessionMigrations]);
 let database: Database;
 let sessions: Sessions;
 let now = START;

@@ -200,7 +200,7 @@ export function createSessions({ database, now, idleMinutes, maxHours }: Options
     if (touching.has(id)) return;
     touching.add(id);
     database
-      .write(async (tx) => await tx.run(touchSession, { id, now: at, before: at - MINUTE_MS }), { durable: false })
+      .write(async (tx) => await tx.run(touchSession, { id, now: at, before: at - MINUTE_MS }), { durable: false, scope: [] })
       .catch(() => undefined) // tried again with the next request
       .finally(() => touching.delete(id));
   }

@@ -1,6 +1,6 @@
 import { digestOf, type Manifest } from '@entrepot/oci';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import { type Database, outboxMigrations, queriesOf } from '../platform/index.ts';
 import { findBlob, linkBlob, repositoriesWithBlob } from './blobs.ts';
 import { damagedToCheck, isDamagedIn, liftQuarantine, pageOfDamaged, postponeRepair, quarantineBlob } from './damage.ts';
@@ -14,14 +14,14 @@ const query = queriesOf<{ outbox_event: { id: number; topic: string; repository:
 const events = query()('damageEvents', (db) => db.selectFrom('outbox_event').select(['topic', 'repository']).orderBy('id'));
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 let repositoryId: number;
 let other: number;
 const digest = digestOf('some bytes');
 
 beforeEach(async () => {
-  store = sqliteData([...catalogMigrations, ...outboxMigrations]);
+  store = roomData([...catalogMigrations, ...outboxMigrations]);
   database = await store.open();
   await database.write(async (tx) => {
     await createProject(tx, { name: 'demo', public: false, by: 'ann', now: 1 });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import { type Database, outboxMigrations, queriesOf } from '../platform/index.ts';
 import { deleteManifest, putManifest } from './manifests.ts';
 import { createProject, ensureRepository } from './projects.ts';
@@ -9,7 +9,7 @@ import { deleteTag } from './tags.ts';
 const query = queriesOf<{ outbox_event: { id: number; topic: string; repository: string; payload: string } }>('test');
 const events = query()('events', (db) => db.selectFrom('outbox_event').select(['topic', 'repository', 'payload']).orderBy('id'));
 
-const data = sqliteData;
+const data = roomData;
 let store: ReturnType<typeof data>;
 let database: Database;
 let repositoryId: number;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import { type Database, jobMigrations, outboxMigrations } from '../platform/index.ts';
 import { firstImmutable, immutabilityOf } from './immutability.ts';
 import { addImmutabilityRule, changeImmutabilityRule, deleteImmutabilityRule, immutabilityRulesIn } from './immutability-rules.ts';
@@ -10,14 +10,14 @@ import { catalogMigrations } from './schema.ts';
 import type { Patterns } from './tag-selectors.ts';
 import { deleteTag, findTag, setTag } from './tags.ts';
 
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 let projectId: number;
 let repositoryId: number;
 let otherId: number;
 
 beforeEach(async () => {
-  store = sqliteData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
+  store = roomData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
   database = await store.open();
   await database.write(async (tx) => {
     for (const name of ['demo', 'other']) await createProject(tx, { name, public: false, by: 'ann', now: 1 });

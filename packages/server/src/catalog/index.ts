@@ -110,7 +110,7 @@ export {
   WARNING_RATIO,
 } from './reservations.ts';
 export { catalogMigrations } from './schema.ts';
-export { blobScope, repositoryScope } from './scopes.ts';
+export { blobScope, repositoryScope, uploadScope } from './scopes.ts';
 export { claimBlob, FIRST_GENERATION, findStored, keepStored, reviewStored, STORE_LIMIT_MS } from './stored-blobs.ts';
 export {
   findTagUse,

@@ -1,7 +1,7 @@
 import { digestOf } from '@entrepot/oci';
 import { CompiledQuery } from 'kysely';
 import { afterAll, describe, expect, it } from 'vitest';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import { type Database, jobMigrations, type Migration, outboxMigrations, systemClock } from '../platform/index.ts';
 import { findArtifact, listArtifacts } from './artifact-list.ts';
 import { createProject, ensureRepository } from './projects.ts';
@@ -20,7 +20,7 @@ const INDEX = 'application/vnd.oci.image.index.v1+json';
 
 describe('a registry of before', () => {
   const before = catalogMigrations.filter(({ name }) => name < '0004');
-  const store = sqliteData([
+  const store = roomData([
     ...before,
     plain(
       "INSERT INTO project (name, public, created_at, created_by) VALUES ('demo', 0, 1, 'x')",
@@ -44,7 +44,7 @@ describe('a registry of before', () => {
 });
 
 describe('long lists', () => {
-  const store = sqliteData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
+  const store = roomData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
   let database: Database;
   afterAll(() => store.remove());
 

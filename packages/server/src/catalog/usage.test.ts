@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { sqliteData, type TestData } from '../platform/database/testing.ts';
+import { roomData, type TestData } from '../platform/database/testing.ts';
 import {
   createJobRunner,
   createLog,
@@ -43,7 +43,7 @@ let store: TestData;
 let database: Database;
 
 beforeEach(async () => {
-  store = sqliteData([...catalogMigrations, ...jobMigrations, ...outboxMigrations]);
+  store = roomData([...catalogMigrations, ...jobMigrations, ...outboxMigrations]);
   database = await store.open();
 });
 afterEach(() => store.remove());

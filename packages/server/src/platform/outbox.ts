@@ -155,7 +155,7 @@ export function outboxDelivery(database: Database, clock: Clock, consumer: Outbo
                 await hold(tx);
                 await tx.run(savePosition, { name, position: reached, now: clock.now() });
               },
-              { durable: false },
+              { durable: false, scope: [`outbox:${name}`] },
             );
           }
         }
@@ -174,7 +174,7 @@ export async function pruneOutbox(database: Database, consumers: readonly string
       for (const name of consumers) await tx.run(touchConsumer, { name, now });
       await tx.run(forgetConsumers, { before: now - KEPT_MS });
     },
-    { durable: false },
+    { durable: false, scope: consumers.map((name) => `outbox:${name}`) },
   );
   const slowest = (await database.first(slowestPosition, {}))?.position;
   const old = now - (slowest === undefined ? UNHEARD_KEPT_MS : KEPT_MS);
@@ -183,7 +183,7 @@ export async function pruneOutbox(database: Database, consumers: readonly string
       async (tx) =>
         (await tx.run(pruneOld, { before: old, limit: PRUNE_BATCH })) +
         (slowest === undefined ? 0 : await tx.run(pruneSeen, { position: slowest, limit: PRUNE_BATCH })),
-      { durable: false },
+      { durable: false, scope: ['outbox'] },
     );
   }
 }

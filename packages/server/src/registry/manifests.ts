@@ -9,6 +9,7 @@ import {
   findTag,
   manifestBytes,
   putManifest,
+  repositoryScope,
   type StoredManifest,
 } from '../catalog/index.ts';
 import { AppError, endTogether, readBody, type Session } from '../platform/index.ts';
@@ -137,7 +138,7 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
       await call.record(tx, { resource, after: { mediaType: manifest.mediaType, size: bytes.length, tags } });
     };
     const most = { bytes: bytes.length, repositories: 1, tags: tags.length };
-    await hold.change(most, () => database.write(change)).finally(() => hold.release());
+    await hold.change(most, () => database.write(change, { scope: [repositoryScope(name)] })).finally(() => hold.release());
 
     const headers = ['Location', `/v2/${name}/manifests/${digest}`, 'Docker-Content-Digest', digest, 'ETag', `"${digest}"`];
     if (manifest.subject) headers.push('OCI-Subject', manifest.subject.digest);

@@ -12,6 +12,7 @@ import {
   releaseUpload,
   type UploadSession,
   uploadLease,
+  uploadScope,
 } from '../catalog/index.ts';
 import { AppError, newSortableId, type Session, timeOfId } from '../platform/index.ts';
 import type { Call } from './http.ts';
@@ -107,6 +108,8 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     writing.set(id, { request, done: new Promise<void>((resolve) => (finished = resolve)) });
     const lease = lastLease.get(id) ?? uploadLease(holder);
     const hold = (tx: Session) => leaseUpload(tx, id, lease, clock.now(), clock.now() + LEASE_MS);
+    const own = { durable: false, scope: [uploadScope(id)] };
+    let heldAt = performance.now();
     const release = () => {
       clearInterval(timer);
       writing.delete(id);
@@ -114,24 +117,26 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
       finished();
     };
     const timer = setInterval(() => {
-      void database
-        .write(hold, { durable: false })
-        .catch(() => false)
-        .then((held) => held || request.destroy());
+      const asked = performance.now();
+      database.write(hold, own).then(
+        (held) => {
+          if (held) heldAt = asked;
+          else request.destroy();
+        },
+        // While the database is away it is nobody else's, until it lapses.
+        () => performance.now() - heldAt < LEASE_MS || request.destroy(),
+      );
     }, RENEW_MS);
     timer.unref();
     try {
-      let session = await look(sealed);
-      const held = await database.write(
-        async (tx) => {
-          if (session.isNew && !(await hasUploadEnded(tx, id))) {
-            const isFirst = await insertUpload(tx, { ...session, now: clock.now() });
-            if (!isFirst) session = { ...session, isNew: false }; // another request has been here since the look
-          }
-          return await hold(tx);
-        },
-        { durable: false },
-      );
+      const found = await look(sealed);
+      const { held, isNew } = await database.write(async (tx) => {
+        let { isNew } = found;
+        // Another request may have been here since the look.
+        if (isNew && !(await hasUploadEnded(tx, id))) isNew = await insertUpload(tx, { ...found, now: clock.now() });
+        return { held: await hold(tx), isNew };
+      }, own);
+      const session = { ...found, isNew };
       if (!held) throw new AppError('upload_busy', 'another request writes to this upload', { headers: { 'Retry-After': '5' } });
       return { session, lease, fence: session.lease !== null && session.lease !== lease, release };
     } catch (error) {
@@ -144,7 +149,10 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     const { session, lease } = hold;
     let released = false;
     try {
-      await database.write((tx) => releaseUpload(tx, { id: session.id, lease, bytes, digest, now: clock.now() }), { durable: false });
+      await database.write((tx) => releaseUpload(tx, { id: session.id, lease, bytes, digest, now: clock.now() }), {
+        durable: false,
+        scope: [uploadScope(session.id)],
+      });
       released = true;
     } finally {
       hold.release();

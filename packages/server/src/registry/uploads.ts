@@ -2,7 +2,16 @@ import { createHash, type Hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type DigestAlgorithm, digestOf, isDigestAlgorithm, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { blobScope, dropReservation, findBlob, liftQuarantine, linkBlob, repositoryScope, type UploadSession } from '../catalog/index.ts';
+import {
+  blobScope,
+  dropReservation,
+  findBlob,
+  liftQuarantine,
+  linkBlob,
+  repositoryScope,
+  type UploadSession,
+  uploadScope,
+} from '../catalog/index.ts';
 import { createStreamHash, hashReader, receive, type StreamHash } from '../content/index.ts';
 import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, type Session, wantBody } from '../platform/index.ts';
 import { answer, type Call } from './http.ts';
@@ -258,7 +267,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
         await sessions.end(tx, id);
         await dropReservation(tx, id);
       },
-      { durable: false },
+      { durable: false, scope: [uploadScope(id), `reservation:${id}`] },
     );
     await blobs.removeUpload(id);
   }
@@ -355,7 +364,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       if (session !== undefined) await sessions.end(tx, session);
       return true;
     };
-    const scope = [repositoryScope(name), blobScope(digest)];
+    const scope = [repositoryScope(name), blobScope(digest), ...(session === undefined ? [] : [uploadScope(session)])];
     const linked = await hold.change({ bytes: size, repositories: 1 }, () => database.write(change, { scope }));
     if (linked) answer(call.response, 201, ['Location', `/v2/${name}/blobs/${digest}`, 'Docker-Content-Digest', digest]);
     return linked;

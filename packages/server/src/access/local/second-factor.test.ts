@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { catalogMigrations } from '../../catalog/index.ts';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import { createSeal, type Database } from '../../platform/index.ts';
 import { accessMigrations } from '../schema.ts';
 import { createUser } from '../users.ts';
@@ -10,7 +10,7 @@ import { codeAt } from './testing.ts';
 
 const START = Date.parse('2026-01-01T00:00:10Z');
 const STEP = 30_000;
-const store = sqliteData([...catalogMigrations, ...accessMigrations, ...secondFactorMigrations]);
+const store = roomData([...catalogMigrations, ...accessMigrations, ...secondFactorMigrations]);
 let database: Database;
 let factors: SecondFactors;
 let users = 0;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { catalogMigrations } from '../../catalog/index.ts';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import type { Database } from '../../platform/index.ts';
 import { accessMigrations } from '../schema.ts';
 import { createUser, findUser, type User } from '../users.ts';
@@ -12,7 +12,7 @@ const MINUTE = 60_000;
 const HOME = '192.0.2.1';
 const STRANGER = '198.51.100.7';
 const KEY = randomBytes(32);
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 let throttle: Throttle;
 let ann: User;
@@ -20,7 +20,7 @@ let now = 0;
 
 beforeEach(async () => {
   now = Date.parse('2026-01-01T00:00:00Z');
-  store = sqliteData([...catalogMigrations, ...accessMigrations, ...throttleMigrations, ...secondFactorMigrations]);
+  store = roomData([...catalogMigrations, ...accessMigrations, ...throttleMigrations, ...secondFactorMigrations]);
   database = await store.open();
   await database.write((tx) => createUser(tx, { name: 'ann', hash: 'x', admin: false, now }));
   ann = (await findUser(database, 'ann')) ?? expect.fail('no user');

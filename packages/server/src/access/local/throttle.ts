@@ -160,7 +160,7 @@ export function createThrottle({ database, key, now }: Options): Throttle {
         await tx.run(upsertSource, { userId, source, now: now() });
         await tx.run(trimSources, { userId, kept: SOURCES_KEPT });
       },
-      { durable: false },
+      { durable: false, scope: [`login-sources:${userId}`] },
     );
   }
 
@@ -209,7 +209,7 @@ export function createThrottle({ database, key, now }: Options): Throttle {
               await tx.run(upsertFailure, { key: name, level: level + 1, now: at, guesses: guesses.join(',') });
             }
           },
-          { durable: false },
+          { durable: false, scope: all.map(({ key: name }) => `login:${name}`) },
         );
       },
     };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { catalogMigrations, createProject, findProject } from '../../catalog/index.ts';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import type { Database } from '../../platform/index.ts';
 import { type Access, createAccess } from '../access.ts';
 import { assign } from '../assignments.ts';
@@ -24,7 +24,7 @@ import type { Limits } from './limits.ts';
 import { changeRobot, createRobot, deleteRobot, requireRobot, robotName } from './robots.ts';
 import { machineMigrations } from './schema.ts';
 
-const store = sqliteData([...catalogMigrations, ...accessMigrations, ...machineMigrations]);
+const store = roomData([...catalogMigrations, ...accessMigrations, ...machineMigrations]);
 const ORIGIN = { client: '192.0.2.1', userAgent: 'test', requestId: 'r1' };
 let now = 1_000_000;
 let database: Database;

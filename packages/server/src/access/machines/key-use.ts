@@ -35,7 +35,7 @@ export function createKeyUse(database: Database): KeyUse {
       async (tx) => {
         for (const use of uses) await tx.run(noteUse, use);
       },
-      { durable: false },
+      { durable: false, scope: ['key-use'] },
     );
   }
 

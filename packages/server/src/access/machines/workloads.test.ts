@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { catalogMigrations } from '../../catalog/index.ts';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import { auditMigrations, createOutbound, type Database, type Outbound, queriesOf } from '../../platform/index.ts';
 import type { Identity } from '../identity.ts';
 import { accessMigrations } from '../schema.ts';
@@ -16,7 +16,7 @@ import { machineMigrations } from './schema.ts';
 import { changeTrustRule, createTrustRule, deleteTrustRule, type TrustRule } from './trust-rules.ts';
 import { createWorkloads, type Workloads } from './workloads.ts';
 
-const store = sqliteData([...catalogMigrations, ...accessMigrations, ...machineMigrations, ...auditMigrations]);
+const store = roomData([...catalogMigrations, ...accessMigrations, ...machineMigrations, ...auditMigrations]);
 const ORIGIN = { client: '192.0.2.1', userAgent: 'test', requestId: 'r1' };
 const ISSUER = 'https://issuer.example.com';
 const AUDIENCE = 'https://registry.example.com';

@@ -139,7 +139,9 @@ export function createWorkloads({ database, issuers, clock }: Parts): Workloads 
     if (!isExchange && recorded.has(once)) return;
     recorded.set(once, true);
     const resource = robotResource(subject.name);
-    await database.write((tx) => audit(tx, { actor, origin, action: 'token.exchange', resource, outcome: 'success', after: told }, clock));
+    await database.write((tx) => audit(tx, { actor, origin, action: 'token.exchange', resource, outcome: 'success', after: told }, clock), {
+      scope: [],
+    });
   }
 
   async function recordDenial({ origin }: Presented, rule: TrustRule, claims: JWTPayload): Promise<void> {
@@ -149,7 +151,7 @@ export function createWorkloads({ database, issuers, clock }: Parts): Workloads 
     const after = { rule: rule.name, issuer: rule.issuer, claims: tellClaims(claims, []) };
     const entry = { actor: ANONYMOUS, origin, action: 'token.exchange', resource: robotResource(robot?.name ?? ''), after };
     const reason = "the trust rule's condition is not met";
-    await database.write((tx) => audit(tx, { ...entry, outcome: 'denied', reason }, clock));
+    await database.write((tx) => audit(tx, { ...entry, outcome: 'denied', reason }, clock), { scope: [] });
   }
 
   return {

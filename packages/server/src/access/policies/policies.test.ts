@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { catalogMigrations, createProject } from '../../catalog/index.ts';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import type { Database } from '../../platform/index.ts';
 import { type Access, createAccess } from '../access.ts';
 import { setMember } from '../assignments.ts';
@@ -14,7 +14,7 @@ import { createUser } from '../users.ts';
 import { attachPolicy, changePolicy, createPolicy, detachPolicy, type Policy } from './policies.ts';
 import { checkPolicy, type PolicyDocument, permissionsOf } from './policy-document.ts';
 
-const store = sqliteData([...catalogMigrations, ...accessMigrations]);
+const store = roomData([...catalogMigrations, ...accessMigrations]);
 const MONDAY = Date.UTC(2026, 0, 5, 9);
 let now = MONDAY;
 let database: Database;

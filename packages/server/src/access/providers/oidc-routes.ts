@@ -188,7 +188,7 @@ export function oidcRoutes(parts: OidcRouteParts): Route[] {
   async function recordDenial({ name }: Provider, { subject }: Person, reason: string, origin: Identity['origin']): Promise<void> {
     const actor = { ...ANONYMOUS, credential: { kind: 'oidc', id: name } };
     const entry = { actor, origin, action: 'session.create', resource: { type: 'session' }, after: { provider: name, subject } };
-    await database.write((tx) => audit(tx, { ...entry, outcome: 'denied', reason }, clock));
+    await database.write((tx) => audit(tx, { ...entry, outcome: 'denied', reason }, clock), { scope: [] });
   }
 }
 

@@ -1,7 +1,7 @@
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import { queriesOf } from '../../platform/index.ts';
 import { changeSink, oldestUnsent } from './store.ts';
 import type { Target } from './targets.ts';
@@ -13,7 +13,7 @@ const dropRecords = queriesOf<{ audit_record: { seq: number } }>('test')<{ upTo:
 );
 
 describe('forwarding of audit records', () => {
-  const f = useForwarding(sqliteData);
+  const f = useForwarding(roomData);
 
   it('tries again with growing pauses, at most a minute, and goes on where it stopped', async () => {
     let up = false;

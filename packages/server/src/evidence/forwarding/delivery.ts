@@ -109,7 +109,7 @@ async function deliver(parts: ForwardingParts, sink: SinkRow, { signal, hold }: 
           return await tx.run(advance, { id, version, position: last.seq, parkedRun, missed: first.seq - position - 1, now });
         },
         // Lost with the power, it is sent again; but what is parked is not.
-        { durable: refused.length > 0 },
+        { durable: refused.length > 0, scope: [`audit-sink:${id}`] },
       );
       if (kept === 0) return; // changed or deleted meanwhile
       if (refused.length > 0) log.error({ sink: name, kind, parked: refused }, 'a sink refused audit records; they are set aside for it');
@@ -127,7 +127,7 @@ async function deliver(parts: ForwardingParts, sink: SinkRow, { signal, hold }: 
         const nextAt = now + pauseAfter(attempts, random(), RETRY_MOST_MS);
         await tx.run(fail, { id, version, attempts, nextAt, error: message.slice(0, ERROR_LENGTH), now });
       },
-      { durable: false },
+      { durable: false, scope: [`audit-sink:${id}`] },
     );
     onFailure?.(kind);
     log.warn({ err: error, sink: name, kind, attempt: attempts }, 'audit records could not be forwarded');

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeMessage } from '@fluent-org/logger/build/src/protocol.js';
 import { describe, expect, it } from 'vitest';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import { queriesOf } from '../../platform/index.ts';
 import { HAS_OPENSSL, makeCertificate } from '../../platform/testing-certificates.ts';
 import { ENTRY, upTo, useForwarding } from './testing-forwarding.ts';
@@ -15,7 +15,7 @@ const SECURITY = { serverHostname: 'collector', sharedKey: 'correct key', author
 const dropSinks = queriesOf<{ audit_sink: { id: number } }>('test')()('dropSinks', (db) => db.deleteFrom('audit_sink'));
 
 describe('audit records to Fluentd', () => {
-  const f = useForwarding(sqliteData);
+  const f = useForwarding(roomData);
 
   it('brings Fluentd every record once and in order, with its time and its place in the chain', async () => {
     const { port, entries } = f.opened(await fluentdReceiver(SECURITY));

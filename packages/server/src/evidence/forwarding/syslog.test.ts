@@ -1,11 +1,11 @@
 import { createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import { PATIENCE, upTo, useForwarding } from './testing-forwarding.ts';
 import { listenOn, syslogReceiver } from './testing-sinks.ts';
 
 describe('audit records to syslog', () => {
-  const f = useForwarding(sqliteData);
+  const f = useForwarding(roomData);
 
   it('syslog counts as taken what the receiver read to its end, and nothing else', async () => {
     const receiver = f.opened(await syslogReceiver());

@@ -1,13 +1,13 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import { changeSink, parkedAfter } from './store.ts';
 import type { SinkSecrets } from './targets.ts';
 import { linesOf, upTo, useForwarding } from './testing-forwarding.ts';
 import { BulkServer, httpReceiver } from './testing-sinks.ts';
 
 describe('audit records over HTTP', () => {
-  const f = useForwarding(sqliteData);
+  const f = useForwarding(roomData);
 
   it('signs requests where a key is set, and sends an array where that is asked for', async () => {
     const { url, requests } = f.opened(await httpReceiver(() => ({ status: 200 })));

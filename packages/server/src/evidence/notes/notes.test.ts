@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { sqliteData, type TestData } from '../../platform/database/testing.ts';
+import { roomData, type TestData } from '../../platform/database/testing.ts';
 import { type AuditNote, auditMigrations, type Database, queriesOf } from '../../platform/index.ts';
 import { createNotes, type NoteWriter } from './notes.ts';
 
@@ -22,7 +22,7 @@ let notes: NoteWriter;
 
 beforeEach(async () => {
   now = Date.UTC(2026, 0, 1);
-  data = sqliteData(auditMigrations);
+  data = roomData(auditMigrations);
   database = await data.open();
   notes = make();
 });

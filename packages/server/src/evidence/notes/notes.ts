@@ -108,7 +108,7 @@ export function createNotes({ database, clock, log, sourceOf, isKnown }: NotesPa
         async (tx) => {
           for (const entry of entries) await audit(tx, entry, clock);
         },
-        { durable: false },
+        { durable: false, scope: [] },
       );
     }
   }

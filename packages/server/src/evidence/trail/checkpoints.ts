@@ -162,10 +162,13 @@ export function checkpointJob({ database, clock, log, key, file }: Parts): JobDe
       const checkpoint: Checkpoint = { seq: found.seq, hash: found.hash, at: new Date(at).toISOString(), previous };
       const body = canonicalize(checkpoint) ?? '';
       const signature = sign(null, Buffer.from(body), key).toString('base64');
-      await database.write(async (tx) => {
-        await hold(tx);
-        await tx.run(insertCheckpoint, { seq: checkpoint.seq, at, body, signature });
-      });
+      await database.write(
+        async (tx) => {
+          await hold(tx);
+          await tx.run(insertCheckpoint, { seq: checkpoint.seq, at, body, signature });
+        },
+        { scope: ['audit-checkpoints'] },
+      );
       // After the database: what is in the file alone would look like a database that was set back.
       appendDurably(file, JSON.stringify({ checkpoint, signature }));
       return { seq: checkpoint.seq };

@@ -15,7 +15,7 @@ import {
   pageOfTags,
   putManifest,
 } from '../../catalog/index.ts';
-import { sqliteData, type TestData } from '../../platform/database/testing.ts';
+import { roomData, type TestData } from '../../platform/database/testing.ts';
 import {
   auditMigrations,
   createJobRunner,
@@ -51,7 +51,7 @@ describe('retention runs', () => {
   beforeEach(async () => {
     now = Date.UTC(2026, 5, 1);
     clock = { now: () => now };
-    store = sqliteData([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, retentionMigration]);
+    store = roomData([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, retentionMigration]);
     database = await store.open();
     await database.write((tx) => createProject(tx, { name: 'demo', public: false, by: 'ann', now }));
     projectId = (await findProject(database, 'demo'))?.id ?? 0;

@@ -27,7 +27,7 @@ import {
   type TrashItem,
   unlinkBlob,
 } from '../../catalog/index.ts';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import {
   AppError,
   createJobRunner,
@@ -65,7 +65,7 @@ const spoil = query<{ id: number; bytes: Uint8Array }>()('spoil', (db, p) =>
     .where('item_id', '=', p('id')),
 );
 
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 let jobs: JobRunner;
 let now: number;
@@ -76,7 +76,7 @@ const clock = { now: () => now };
 
 beforeEach(async () => {
   now = 1_000_000;
-  store = sqliteData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
+  store = roomData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
   database = await store.open();
   jobs = createJobRunner({
     ...{ database, clock, log: createLog('silent'), holder: 'test' },

@@ -137,7 +137,10 @@ export async function pruneJobs(database: Database, now: number, signal: AbortSi
     let removed = PRUNE_BATCH;
     while (removed === PRUNE_BATCH && !signal.aborted) {
       const before = now - KEPT_MS[state];
-      removed = await database.write(async (tx) => await tx.run(pruneState, { state, before, limit: PRUNE_BATCH }), { durable: false });
+      removed = await database.write(async (tx) => await tx.run(pruneState, { state, before, limit: PRUNE_BATCH }), {
+        durable: false,
+        scope: [],
+      });
     }
   }
 }

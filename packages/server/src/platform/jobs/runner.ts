@@ -63,7 +63,8 @@ const DEFAULT_LEASE_MS = 60_000;
 const DEFAULT_ATTEMPTS = 10;
 const PROGRESS_MS = 1000;
 const ERROR_LENGTH = 500;
-const SOFT = { durable: false } as const;
+/** Each statement on jobs is right by itself, whoever else is at the same rows (the fence, the state, the due time). */
+const SOFT = { durable: false, scope: [] } as const;
 
 class LeaseLost extends Error {
   override name = 'LeaseLost';

@@ -42,7 +42,7 @@ export function webhookConsumer({ database, clock, registry }: ConsumerParts): O
         async (tx) => {
           for (const delivery of deliveries) await addDelivery(tx, delivery, clock.now());
         },
-        { durable: false },
+        { durable: false, scope: deliveries.map(({ webhookId }) => `webhook:${webhookId}`) },
       );
     },
   };

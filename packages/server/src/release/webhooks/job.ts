@@ -110,7 +110,7 @@ async function attempt(
       await hold(tx);
       return await settle(tx, parts, webhook, delivery, outcome);
     },
-    { durable: false },
+    { durable: false, scope: [`webhook:${webhook.id}`] },
   );
   if (!ok) log.warn({ webhook: webhook.id, delivery: delivery.id, attempt: message.attempt, error }, 'a webhook was not delivered');
   if (disabled) log.error({ webhook: webhook.id, name: webhook.name, error }, 'a webhook was disabled after long failure');

@@ -23,7 +23,7 @@ export function pruneJob({ database, clock, logDays }: PruneParts): JobDefinitio
         for (let removed = BATCH; removed === BATCH; removed = await removeSome()) signal.throwIfAborted();
       };
       const before = clock.now() - logDays * DAY_MS;
-      await repeat(() => database.write(async (tx) => await tx.run(pruneOlder, { before, limit: BATCH }), { durable: false }));
+      await repeat(() => database.write(async (tx) => await tx.run(pruneOlder, { before, limit: BATCH }), { durable: false, scope: [] }));
       for (let last = 0; ; ) {
         const webhooks = await database.all(webhooksWithLog, { last, limit: BATCH });
         for (const { id: webhookId } of webhooks) {
@@ -31,7 +31,7 @@ export function pruneJob({ database, clock, logDays }: PruneParts): JobDefinitio
           const oldest = await database.first(nthNewest, { webhookId, kept: LOG_MOST });
           if (!oldest) continue;
           const beyond = { webhookId, last: oldest.id, limit: BATCH };
-          await repeat(() => database.write(async (tx) => await tx.run(pruneBeyond, beyond), { durable: false }));
+          await repeat(() => database.write(async (tx) => await tx.run(pruneBeyond, beyond), { durable: false, scope: [] }));
         }
         if (webhooks.length < BATCH) return;
       }

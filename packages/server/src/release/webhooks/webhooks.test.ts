@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { catalogMigrations, createProject, findProject } from '../../catalog/index.ts';
-import { sqliteData, type TestData } from '../../platform/database/testing.ts';
+import { roomData, type TestData } from '../../platform/database/testing.ts';
 import {
   append,
   auditMigrations,
@@ -80,7 +80,7 @@ describe('webhooks', () => {
     now = Date.UTC(2026, 0, 31, 12);
     clock = { now: () => now };
     closing = [];
-    store = sqliteData([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, ...webhookMigrations]);
+    store = roomData([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, ...webhookMigrations]);
     database = await store.open();
     await database.write((tx) => createProject(tx, { name: 'demo', public: false, by: 'ann', now }));
   });
