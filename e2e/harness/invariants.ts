@@ -3,6 +3,7 @@ import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pipeline } from 'node:stream/promises';
+import { copyOfDatabase, databaseOfRun } from './postgres.ts';
 
 /** What clients were told is stored; a name is a repository's. */
 export interface Acknowledged {
@@ -38,11 +39,12 @@ const HEX_LENGTH: Readonly<Record<string, number>> = { sha256: 64, sha512: 128 }
 
 /**
  * Opens the data directory of a server that is stopped, or idle, and checks what must always hold (docs/architecture.md).
- * Changes nothing. Throws with every violation found.
+ * Changes nothing. Throws with every violation found. The database is SQLite's, or PostgreSQL's at an address.
  */
-export async function checkInvariants(dataDir: string, acknowledged: Acknowledged = {}): Promise<Inventory> {
+export async function checkInvariants(dataDir: string, acknowledged: Acknowledged = {}, databaseUrl?: string): Promise<Inventory> {
   const problems: string[] = [];
-  const database = new DatabaseSync(join(dataDir, 'entrepot.db'), { readOnly: true });
+  const url = databaseUrl ?? (await databaseOfRun(dataDir));
+  const database = url ? await copyOfDatabase(url) : new DatabaseSync(join(dataDir, 'entrepot.db'), { readOnly: true });
   try {
     database.exec('BEGIN');
     const inventory = { ...checkCatalog(database, problems), blobs: await checkBlobs(database, join(dataDir, 'storage'), problems) };

@@ -21,7 +21,7 @@ export interface People {
 
 /** Makes users and projects beside the running server, as an operator's commands do. */
 export async function populate(server: TestServer, { users, projects }: Town): Promise<People> {
-  const config = loadConfig({ env: {}, flags: { dataDir: server.dataDir } });
+  const config = loadConfig({ env: {}, flags: { dataDir: server.dataDir, databaseUrl: server.databaseUrl ?? '' } });
   const passwords = new Map<string, string>();
   for (const user of users) passwords.set(user, await addUser(config, user));
   for (const [name, { public: isPublic = false, members = {} }] of Object.entries(projects)) {

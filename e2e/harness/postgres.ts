@@ -1,3 +1,4 @@
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import {
   type Cluster,
   type ClusterOptions,
@@ -32,4 +33,27 @@ export function databaseOfRun(dataDir: string): Promise<string> | undefined {
     ofFolder.set(dataDir, made);
   }
   return made;
+}
+
+/** All rows of a PostgreSQL database as they are at one instant, in a SQLite of the test's own. */
+export async function copyOfDatabase(url: string): Promise<DatabaseSync> {
+  const { Client, types } = await import('pg');
+  const getTypeParser = (oid: number) => (oid === 20 ? Number : types.getTypeParser(oid, 'text'));
+  const client = new Client({ connectionString: url, types: { getTypeParser: getTypeParser as never } });
+  const copy = new DatabaseSync(':memory:');
+  await client.connect();
+  try {
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    const { rows: tables } = await client.query<{ name: string }>("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'");
+    for (const { name } of tables) {
+      const { rows, fields } = await client.query<Record<string, SQLInputValue>>(`SELECT * FROM "${name}"`);
+      const columns = fields.map((field) => `"${field.name}"`);
+      copy.exec(`CREATE TABLE "${name}" (${columns.join(', ')})`);
+      const insert = copy.prepare(`INSERT INTO "${name}" VALUES (${columns.map(() => '?').join(', ')})`);
+      for (const row of rows) insert.run(...fields.map((field) => row[field.name] ?? null));
+    }
+  } finally {
+    await client.end();
+  }
+  return copy;
 }

@@ -15,6 +15,8 @@ export interface TestServer {
   readonly address: string;
   readonly url: string;
   readonly dataDir: string;
+  /** Of its PostgreSQL database; undefined where it is SQLite's. */
+  readonly databaseUrl: string | undefined;
   readonly process: ChildProcess;
   /** All that it printed so far. */
   output(): string;
@@ -87,6 +89,7 @@ export async function startServer({
     address,
     url: `http://${address}`,
     dataDir,
+    databaseUrl: database,
     process: child,
     output: () => printed,
     stop,

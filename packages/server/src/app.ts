@@ -166,11 +166,25 @@ export async function openDatabase(
 }
 
 /** Builds every room, hands each what it needs, and listens. The only place that knows all rooms. */
-export async function startApp(config: Config, { shared, leader, holder, collectAll }: Role, adapt?: AdaptRoutes): Promise<Instance> {
-  const log = createLog(config.logLevel);
+export async function startApp(config: Config, role: Role, adapt?: AdaptRoutes): Promise<Instance> {
   const metrics = createMetrics();
+  const database = await openDatabase(config, { checkpoint: role.leader, onWrite: metrics.database('write') });
+  try {
+    return await buildApp(config, role, { database, metrics }, adapt);
+  } catch (error) {
+    await database.close(); // its connections would keep the process
+    throw error;
+  }
+}
+
+async function buildApp(
+  config: Config,
+  { shared, holder, collectAll }: Role,
+  { database, metrics }: { readonly database: Database; readonly metrics: Metrics },
+  adapt: AdaptRoutes | undefined,
+): Promise<Instance> {
+  const log = createLog(config.logLevel);
   const paths = dataPaths(config);
-  const database = await openDatabase(config, { checkpoint: leader, onWrite: metrics.database('write') });
   const { clock } = database;
   const now = () => clock.now();
   const secrets = openSecrets(paths.keys);

@@ -47,7 +47,7 @@ const CREDENTIAL = /^(key|trust|file):([0-9]{1,15})(?:\.([0-9]{1,15}))?$/;
 
 /** The credential that a token came from, as it is now; one of no known kind is void. */
 async function findCredential(session: Session, id: string, now: number): Promise<Credential | undefined> {
-  const [, kind, at, part] = CREDENTIAL.exec(id) ?? [];
+  const [, kind, at, part = '0'] = CREDENTIAL.exec(id) ?? []; // numbers begin with one
   switch (kind) {
     case 'key':
       return await findSecretByNumber(session, Number(at), Number(part), now);

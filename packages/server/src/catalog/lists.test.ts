@@ -59,10 +59,10 @@ describe('long lists', () => {
         "INSERT INTO repository (project_id, name, created_at) VALUES (1, 'long/tags', 1)",
         'INSERT INTO repository_change VALUES (1, 1, 1)',
         `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ${TAGS - 1})
-          INSERT INTO tag SELECT 1, printf('v%06d', i), '${digest}', i, 'x' FROM n`,
+          INSERT INTO tag SELECT 1, 'v' || substr(CAST(1000000 + i AS text), 2), '${digest}', i, 'x' FROM n`,
         `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 24999)
           INSERT INTO manifest (repository_id, digest, media_type, size, artifact_type, created_at, created_by)
-          SELECT 1, printf('sha256:%064d', i), '${IMAGE}', 1, CASE WHEN i % 12000 = 7 THEN 'rare' END, i, 'x' FROM n`,
+          SELECT 1, 'sha256:${'0'.repeat(59)}' || substr(CAST(100000 + i AS text), 2), '${IMAGE}', 1, CASE WHEN i % 12000 = 7 THEN 'rare' END, i, 'x' FROM n`,
       ),
     ]);
     for (const sort of ['name', 'updated'] as const) {

@@ -1,4 +1,5 @@
-import { sqliteData } from './database/testing.ts';
+import { postgresData, sqliteData } from './database/testing.ts';
 import { outboxContract } from './outbox-contract.ts';
 
 outboxContract('SQLite', sqliteData);
+outboxContract('PostgreSQL', postgresData);

@@ -17,5 +17,5 @@ export function nextRun(schedule: Schedule, now: number): number {
  * that failures spread out.
  */
 export function pauseAfter(attempts: number, random: number, mostMs = RETRY_MOST_MS): number {
-  return Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 30), mostMs) * (0.5 + random / 2);
+  return Math.round(Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 30), mostMs) * (0.5 + random / 2));
 }
