@@ -1,11 +1,17 @@
 import { defineConfig } from 'vitest/config';
 
+/** Rooms whose tests run on PostgreSQL too, each time; ENTREPOT_TEST_DATABASE=postgres has all of them run there. */
+const ON_BOTH = ['catalog', 'access', 'evidence/trail', 'evidence/notes'].map((room) => `packages/server/src/${room}/**/*.test.ts`);
+
 export default defineConfig({
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'e2e/**/*.test.ts'],
     globalSetup: ['packages/server/src/platform/database/testing-setup.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     reporters: ['default', './scripts/count-reporter.ts'],
+    projects: [
+      { extends: true, test: { name: 'all', include: ['packages/*/src/**/*.test.ts', 'e2e/**/*.test.ts'] } },
+      { extends: true, test: { name: 'postgres', include: ON_BOTH, env: { ENTREPOT_TEST_DATABASE: 'postgres' } } },
+    ],
   },
 });

@@ -59,7 +59,7 @@ test('a right that is taken away at one is gone at the other', async () => {
   await must(elsewhere, [200], 'GET', '/v2/team/app/manifests/1');
   const [member] = await everyItem<{ id: number }>(one, '/projects/team/members');
   await done(204, one, 'DELETE', `/projects/team/members/${member?.id}`);
-  await expect.poll(async () => (await elsewhere.request('GET', '/v2/team/app/manifests/1')).status, { timeout: 2500 }).toBe(404);
+  await expect.poll(async () => (await elsewhere.request('GET', '/v2/team/app/manifests/1')).status, { timeout: 2500 }).toBe(403);
 });
 
 test('both push at once, into the same and into different repositories, and everything holds', async () => {
