@@ -127,6 +127,7 @@ export interface RestoreOptions {
 
 /** Makes a new data directory from a backup. Throws where there is one already. */
 export async function restore(config: Config, folder: string, options: RestoreOptions): Promise<Restored & { snapshot: Snapshot }> {
+  if (isOnPostgres(config)) throw new Error('a snapshot is restored into SQLite; restore a database on PostgreSQL from its own dump');
   const signed = chooseSnapshot(folder, options.snapshot);
   const paths = dataPaths(config);
   const restored = await restoreSnapshot(folder, signed, {

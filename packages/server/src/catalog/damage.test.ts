@@ -2,7 +2,9 @@ import { digestOf, type Manifest } from '@entrepot/oci';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { roomData } from '../platform/database/testing.ts';
 import { type Database, outboxMigrations, queriesOf } from '../platform/index.ts';
+import { pageOfAffected, tagsOfAffected } from './affected.ts';
 import { findBlob, linkBlob, repositoriesWithBlob } from './blobs.ts';
+import { type ContradictionKind, contradictions, mendLink, mendStrayReferences } from './consistency.ts';
 import { damagedToCheck, isDamagedIn, liftQuarantine, pageOfDamaged, postponeRepair, quarantineBlob } from './damage.ts';
 import { holdsInForce, releaseHold, renewHold, takeHold } from './holds.ts';
 import { markManifestDamaged, pageOfDamagedManifests } from './manifest-damage.ts';
@@ -135,5 +137,28 @@ describe('a hold of collection', () => {
     await database.write((tx) => takeHold(tx, { id: 'a', reason: 'backup', now: 100, until: 200 }));
     await database.write((tx) => takeHold(tx, { id: 'b', reason: 'backup', now: 201, until: 300 }));
     expect(await held(0)).toEqual(['b']);
+  });
+});
+
+describe('what the tables say of each other', () => {
+  const KINDS: readonly ContradictionKind[] = [
+    ...(['tagsAstray', 'contentAstray', 'childrenAstray', 'blobsAstray', 'referencesAstray', 'linksAstray'] as const),
+    ...(['historyAstray', 'linksKept', 'linksOpen', 'storedKept'] as const),
+  ];
+
+  it('is asked of any database, and mended there', async () => {
+    const found = async () => {
+      const all: string[] = [];
+      for (const kind of KINDS) for (const { name } of await contradictions(database, kind, 10)) all.push(`${kind} ${name}`);
+      return all;
+    };
+    expect(await found()).toEqual([`linksAstray ${digest}`, `linksAstray ${digest}`]); // linked by a test that stored nothing
+    await database.write(async (tx) => {
+      await mendLink(tx, repositoryId, digest, 5);
+      await mendStrayReferences(tx, 99);
+    });
+    const page = { digest, repositoryId: 0, manifestId: 0, limit: 10 };
+    expect(await pageOfAffected(database, page)).toEqual([]);
+    expect(await tagsOfAffected(database, { repositoryId, digest }, 10)).toEqual([]);
   });
 });

@@ -81,7 +81,7 @@ export interface DamagedBlob {
 const TOLD = 100;
 
 /** Repositories that hold a blob, damaged or not, by id. */
-export async function holdersOfBlob(session: Session, digest: string, limit = TOLD): Promise<{ id: number; name: string }[]> {
+async function holdersOfBlob(session: Session, digest: string, limit = TOLD): Promise<{ id: number; name: string }[]> {
   return await session.all(holdersOf, { digest, limit });
 }
 

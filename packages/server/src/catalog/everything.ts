@@ -11,7 +11,11 @@ const linkedAfter = query<{ after: string; limit: number }>()('linkedBlobsAfter'
     .select(['digest', 'size'])
     .where('digest', '>', p('after'))
     .where('state', '=', 'live')
-    .where('review_at', 'is', null)
+    .where((eb) =>
+      eb.exists(
+        eb.selectFrom('repository_blob').select('repository_blob.digest').whereRef('repository_blob.digest', '=', 'stored_blob.digest'),
+      ),
+    )
     .orderBy('digest')
     .limit(p('limit')),
 );
@@ -27,9 +31,24 @@ const twinsOf = query<{ digest: string; id: number }>()('manifestTwins', (db, p)
   db.selectFrom('manifest').select('id').where('digest', '=', p('digest')).where('id', '!=', p('id')).orderBy('id').limit(20),
 );
 
+const linked = query<{ digest: string }>()('linkedBlob', (db, p) =>
+  db
+    .selectFrom('stored_blob')
+    .select('size')
+    .where('digest', '=', p('digest'))
+    .where('state', '=', 'live')
+    .where((eb) =>
+      eb.exists(eb.selectFrom('repository_blob').select('repository_blob.digest').where('repository_blob.digest', '=', p('digest'))),
+    ),
+);
 const needsOf = query<{ id: number }>()('needsOfManifest', (db, p) =>
   db.selectFrom('manifest_reference').select(['kind', 'digest']).where('manifest_id', '=', p('id')),
 );
+
+/** A blob that some repository holds, and nobody is removing; undefined for any other. */
+export async function findLinkedBlob(session: Session, digest: string): Promise<{ size: number } | undefined> {
+  return await session.first(linked, { digest });
+}
 
 /** What a manifest needs, by the tables. */
 export async function needsOfManifest(session: Session, id: number): Promise<{ kind: 'blob' | 'manifest'; digest: string }[]> {

@@ -34,7 +34,6 @@ export {
   damagedCount,
   damagedToCheck,
   findDamage,
-  holdersOfBlob,
   isDamagedIn,
   isQuarantined,
   liftQuarantine,
@@ -44,7 +43,7 @@ export {
 } from './damage.ts';
 export { type DeletionScope, type DoomedManifest, deleteManifestWith, manifestsToDelete } from './deletion.ts';
 export type { CatalogEvent } from './events.ts';
-export { type ManifestRow, needsOfManifest, pageOfLinkedBlobs, pageOfManifests, twinsOfManifest } from './everything.ts';
+export { findLinkedBlob, type ManifestRow, needsOfManifest, pageOfLinkedBlobs, pageOfManifests, twinsOfManifest } from './everything.ts';
 export { type CollectionHold, holdsInForce, releaseAllHolds, releaseHold, renewHold, takeHold } from './holds.ts';
 export { deleteUnheld, type Removal, subjectOfTag } from './image-removal.ts';
 export { firstImmutable, type Immutability, type ImmutableBy, immutabilityOf } from './immutability.ts';

@@ -54,7 +54,7 @@ async function headerOf(reader: BlobReader): Promise<Buffer> {
 export async function keepKeys(folder: string, keys: Iterable<SealedKey>): Promise<void> {
   const beside = keysBeside(folder);
   for (const key of keys) {
-    const text = companionText({ ...key, provider: key.provider as never });
+    const text = companionText(key);
     const known = await beside.read(companionOf(key.id));
     if (!known || !text.equals(known)) await beside.write(companionOf(key.id), text);
   }

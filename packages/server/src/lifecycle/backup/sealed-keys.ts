@@ -11,7 +11,7 @@ const COST = 17;
 const COST_LEAST = 10;
 const COST_MOST = 20;
 /** Less is guessed. */
-export const PASSPHRASE_LEAST = 12;
+const PASSPHRASE_LEAST = 12;
 
 export type KeyFiles = ReadonlyMap<string, Uint8Array>;
 

@@ -93,5 +93,5 @@ export async function* chunksOf(reader: BlobReader, { pace, signal }: Examinatio
 /** Of an error its code, where it has one: messages of the system name paths. */
 export function wordsOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  return String(code ?? message).slice(0, 200);
+  return (code ?? message).slice(0, 200);
 }

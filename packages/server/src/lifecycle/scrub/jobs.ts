@@ -1,4 +1,4 @@
-import { damagedToCheck, findStored, liftQuarantine, postponeRepair } from '../../catalog/index.ts';
+import { damagedToCheck, findLinkedBlob, findStored, liftQuarantine, postponeRepair } from '../../catalog/index.ts';
 import { type AuditActor, enqueue, type JobDefinition, type Session } from '../../platform/index.ts';
 import type { LifecycleParts } from '../parts.ts';
 import { examine } from './examine.ts';
@@ -117,8 +117,8 @@ export function scrubJobs(parts: LifecycleParts): JobDefinition[] {
       kind: CHECK,
       async run(payload, { signal }) {
         const { digest } = payload as { digest: string };
-        const stored = await findStored(database, digest);
-        if (stored?.state !== 'live' || stored.reviewAt !== null) return { verdict: 'gone' };
+        const stored = await findLinkedBlob(database, digest);
+        if (!stored) return { verdict: 'gone' };
         const blob = { digest, size: stored.size };
         const fault = await examine(blobs, blob, { pace: UNPACED, signal });
         if (fault === undefined) return { verdict: 'sound' };

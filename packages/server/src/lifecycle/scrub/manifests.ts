@@ -29,7 +29,7 @@ export async function checkManifest(
   const bytes = await manifestBytes(database, id);
   const length = bytes?.length ?? 0;
   if (fits(bytes, digest)) return { problem: undefined, bytes: length };
-  const problem = bytes === undefined ? 'missing' : 'hash';
+  const problem = length === 0 ? 'missing' : 'hash';
   const copy = await copyOf(parts, { id, digest });
   const still = await database.write(async (tx) => {
     const now = clock.now();

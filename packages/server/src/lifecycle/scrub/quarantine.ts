@@ -1,4 +1,4 @@
-import { blobScope, findStored, quarantineBlob } from '../../catalog/index.ts';
+import { blobScope, findLinkedBlob, quarantineBlob } from '../../catalog/index.ts';
 import type { StoredBlob } from '../../content/index.ts';
 import { audit } from '../../platform/index.ts';
 import type { Fault } from './examine.ts';
@@ -28,8 +28,7 @@ export async function quarantine(
     async (tx) => {
       const now = clock.now();
       // Removed meanwhile, or on its way in for the first time: then nobody was ever promised it.
-      const stored = await findStored(tx, digest);
-      if (stored?.state !== 'live' || stored.reviewAt !== null) return 'gone';
+      if (!(await findLinkedBlob(tx, digest))) return 'gone';
       const isNew = await quarantineBlob(tx, { digest, problem, detail, by: actor.name, now, checkAt: now + REPAIR_FIRST_MS });
       if (!isNew) return 'known';
       const resource = { type: 'blob', digest };

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { digestOf } from '@entrepot/oci';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { findBlob, findDamage, findStored, manifestBytes, pageOfDamaged, setManifestContent } from '../../catalog/index.ts';
+import { claimBlob, findBlob, findDamage, findStored, manifestBytes, pageOfDamaged, setManifestContent } from '../../catalog/index.ts';
 import type { BlobReader, BlobStore } from '../../content/index.ts';
 import { AppError, type AuditActor, createJobRunner, loadConfig, queriesOf } from '../../platform/index.ts';
 import { folderSource } from './folder-source.ts';
@@ -165,6 +165,15 @@ describe('scrub', () => {
     for (const digest of digests.slice(5, 35)) await at.lose(digest);
     await run();
     expect(await damaged()).toEqual(digests.slice(5, 35).map((digest) => `missing ${digest}`));
+  });
+
+  it('reads what a push is about to store anew as well', async () => {
+    await at.push();
+    const digest = await at.push();
+    await at.overwrite(digest, randomBytes(1000));
+    await at.database.write((tx) => claimBlob(tx, { digest, size: 1000 }, at.clock.now()));
+    expect(await run()).toMatchObject({ blobs: 2, damaged: 1 });
+    expect(await isShown(digest)).toBe(false);
   });
 
   it('leaves alone what collection removed meanwhile', async () => {
