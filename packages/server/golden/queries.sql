@@ -520,8 +520,10 @@ select "bytes", "repositories", "tags" from "project_quota" where "project_id" =
 select "project"."id" as "projectId", "project_quota"."bytes", "project_quota"."repositories", "project_quota"."tags" from "project_quota" inner join "project" on "project"."id" = "project_quota"."project_id" where "project"."name" = ?;
 -- catalog.linkSize
 select "size" from "repository_blob" where "repository_id" = ? and "digest" = ?;
+-- catalog.linkedBlob
+select "size" from "stored_blob" where "digest" = ? and "state" = ? and exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = ?);
 -- catalog.linkedBlobsAfter
-select "digest", "size" from "stored_blob" where "digest" > ? and "state" = ? and "review_at" is null order by "digest" limit ?;
+select "digest", "size" from "stored_blob" where "digest" > ? and "state" = ? and exists (select "repository_blob"."digest" from "repository_blob" where "repository_blob"."digest" = "stored_blob"."digest") order by "digest" limit ?;
 -- catalog.linksAstray
 select "repository"."id" as "repositoryId", "repository"."name" as "repository", "link"."digest" as "name", coalesce("stored_blob"."state", 'no') as "other" from "repository_blob" as "link" inner join "repository" on "repository"."id" = "link"."repository_id" left join "stored_blob" on "stored_blob"."digest" = "link"."digest" where ("stored_blob"."digest" is null or "stored_blob"."state" != ? or "stored_blob"."size" != "link"."size") limit ?;
 -- catalog.linksKept
