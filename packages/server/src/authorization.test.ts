@@ -155,11 +155,15 @@ async function seed(): Promise<void> {
   const statements = [{ effect: 'allow', actions: ['tag:create'], resources: ['project:open'] }];
   await made('/policies', { name: 'tagging', document: { statements } });
 
+  const policy = await made('/retention-policies', { name: 'nightly', enabled: false });
+  expect((await ask('root', 'POST', `/retention-policies/${policy.id}/runs`, { dryRun: true })).status).toBe(202);
   await made('/immutability-rules', { name: 'never', tags: { include: ['never'] } });
   await made('/webhooks', { name: 'ci', url: 'https://ci.example.com/' });
   for (const project of ['own', 'foreign', 'open']) {
     await made(`/projects/${project}/webhooks`, { name: 'ci', url: 'https://ci.example.com/' });
     await made(`/projects/${project}/immutability-rules`, { name: 'never', tags: { include: ['never'] } });
+    const { id } = await made(`/projects/${project}/retention-policies`, { name: 'nightly', enabled: false });
+    expect((await ask('root', 'POST', `/projects/${project}/retention-policies/${id}/runs`, { dryRun: true })).status).toBe(202);
     const deleted = await ask('root', 'DELETE', `/projects/${project}/repositories/app/tags/gone`);
     expect(deleted.status).toBe(204);
     const robot = await made(`/projects/${project}/robots`, { name: 'ci', rights: [{ role: 'developer', project }] });

@@ -3,7 +3,16 @@ import { openDatabase } from './app.ts';
 import { verifyAudit } from './audit.ts';
 import { commandLine } from './command-line.ts';
 import { recordsInOrder } from './evidence/index.ts';
-import { type Check, type Finding, graphChecks, hostChecks, type Report, runChecks, storeChecks } from './lifecycle/commands.ts';
+import {
+  type Check,
+  type Finding,
+  graphChecks,
+  hostChecks,
+  type Report,
+  runChecks,
+  storeChecks,
+  usageCheck,
+} from './lifecycle/commands.ts';
 import { migrationState, requireInstallation, withStore } from './local.ts';
 import {
   audit,
@@ -67,6 +76,7 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
         migrationCheck(database),
         { name: 'clock', title: 'the clock', run: () => clock(database) },
         ...graphChecks(parts),
+        usageCheck(parts.database),
         ...storeChecks({ ...parts, deep }),
         { name: 'work', title: 'work in the background', run: () => work(database) },
         { name: 'audit', title: 'the audit trail', run: () => trail(config) },

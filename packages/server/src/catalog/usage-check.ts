@@ -124,12 +124,14 @@ export interface UsageCheck {
 
 interface Options {
   readonly repair: boolean;
+  /** Name of the one project to look at. */
+  readonly only?: string;
   readonly signal?: AbortSignal;
   progress?(value: unknown): Promise<void>;
 }
 
 /** Counts anew what every project holds (invariant I4), in small steps, and mends the count where told. */
-export async function checkUsage(database: Database, { repair, signal, progress }: Options): Promise<UsageCheck> {
+export async function checkUsage(database: Database, { repair, only, signal, progress }: Options): Promise<UsageCheck> {
   const drifts: UsageDrift[] = [];
   const busy: string[] = [];
   let projects = 0;
@@ -137,6 +139,7 @@ export async function checkUsage(database: Database, { repair, signal, progress 
     const page = await database.all(projectsAfter, { last, limit: 100 });
     for (const { id, name } of page) {
       last = id;
+      if (only !== undefined && name !== only) continue;
       projects++;
       const drift = await checkProject(database, { id, name }, repair, signal);
       if (drift === 'busy') busy.push(name);

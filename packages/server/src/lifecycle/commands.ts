@@ -14,5 +14,5 @@ export {
   type Verified,
   verifySnapshot,
 } from './backup/index.ts';
-export { type Check, type Finding, graphChecks, hostChecks, type Report, runChecks, storeChecks } from './doctor/index.ts';
+export { type Check, type Finding, graphChecks, hostChecks, type Report, runChecks, storeChecks, usageCheck } from './doctor/index.ts';
 export { createPace, folderSource, newPass, orphanGraceMs, type Pass, type RepairSource, repairBlob, scrub } from './scrub/index.ts';

@@ -14,6 +14,7 @@ import { hostChecks } from './host.ts';
 import { doctorJob } from './jobs.ts';
 import { runChecks } from './run.ts';
 import { storeChecks } from './store.ts';
+import { usageCheck } from './usage.ts';
 
 const actor: AuditActor = { kind: 'command-line', id: null, name: 'test', credential: null };
 const config = loadConfig({ env: {}, flags: { dataDir: '/nowhere' } });
@@ -114,6 +115,17 @@ describe('tables that contradict each other', () => {
     expect(told(await examine())).toEqual([expect.stringMatching(expected)]);
     expect(await examine({ mend })).toMatchObject({ mended: 1, errors: 0, warnings: 0 });
     expect(await examine()).toMatchObject({ errors: 0, warnings: 0 });
+  });
+
+  it('a project that is counted otherwise than it is, which is mended', async () => {
+    sql('UPDATE project_usage SET bytes = bytes + 7');
+    const look = (how?: typeof mend) =>
+      runChecks([usageCheck(at.database)], { now: 1, signal: new AbortController().signal, ...(how ? { mend: how } : {}) });
+    expect(told(await look())).toEqual([
+      expect.stringMatching(/^usage error: project demo is counted with \d+ bytes, .* it has \d+ bytes/),
+    ]);
+    expect(await look(mend)).toMatchObject({ mended: 1, errors: 0 });
+    expect(await look()).toMatchObject({ errors: 0 });
   });
 
   it('blobs that would stay for good are given to collection, however many there are', async () => {

@@ -3,3 +3,4 @@ export { graphChecks } from './graph.ts';
 export { hostChecks } from './host.ts';
 export { runChecks } from './run.ts';
 export { storeChecks } from './store.ts';
+export { usageCheck } from './usage.ts';

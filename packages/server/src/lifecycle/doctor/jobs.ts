@@ -15,13 +15,14 @@ export function doctorJob(parts: LifecycleParts): JobDefinition {
     maxAttempts: 3,
     async run(payload, { signal, progress }) {
       // Loaded when it is asked for: a start needs none of it.
-      const [{ graphChecks }, { storeChecks }, { runChecks }] = await Promise.all([
+      const [{ graphChecks }, { usageCheck }, { storeChecks }, { runChecks }] = await Promise.all([
         import('./graph.ts'),
+        import('./usage.ts'),
         import('./store.ts'),
         import('./run.ts'),
       ]);
       const { deep = false } = (payload ?? {}) as { deep?: boolean };
-      const checks = [...graphChecks(parts), ...storeChecks({ ...repairParts(parts), config, deep })];
+      const checks = [...graphChecks(parts), usageCheck(parts.database), ...storeChecks({ ...repairParts(parts), config, deep })];
       const report = await runChecks(checks, { now: clock.now(), signal, begun: ({ name }) => void progress({ check: name }) });
       return { ...report, checks: report.checks.map((check) => ({ ...check, findings: check.findings.slice(0, KEPT) })) };
     },
