@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   createUser,
   hashPassword,
@@ -9,7 +10,17 @@ import {
   userCount,
 } from './access/index.ts';
 import { freeLeases, openDatabase, startApp } from './app.ts';
-import { type Config, dataPaths, isOnPostgres, lockData, newId, workerCount } from './platform/index.ts';
+import {
+  type Config,
+  createLog,
+  dataPaths,
+  isOnPostgres,
+  isShareable,
+  lockData,
+  newId,
+  takeForHost,
+  workerCount,
+} from './platform/index.ts';
 import { startWorkers } from './workers.ts';
 
 export { openDatabase } from './app.ts';
@@ -30,15 +41,37 @@ export interface Server {
  * is one that servers share.
  */
 export async function serve(config: Config, adminPassword: string | undefined): Promise<Server> {
-  const { lock, restoring } = dataPaths(config);
+  const { restoring } = dataPaths(config);
   if (existsSync(restoring)) throw new Error(`${config.dataDir} is the half of a restore; run the same entrepot restore again`);
-  const release = isOnPostgres(config) ? () => undefined : lockData(lock);
+  const release = await takeData(config);
   try {
     const first = await bootstrap(config, adminPassword);
     const count = workerCount(config);
     const running =
       count === 1 ? await startApp(config, { shared: false, leader: true, holder: newId() }) : await startWorkers(config, count);
     return { ...first, port: running.port, stop: () => running.stop().finally(release) };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Keeps other servers off a data directory with a database in it: of this host, and of others that may see the folder. */
+async function takeData(config: Config): Promise<() => void> {
+  if (isOnPostgres(config)) return () => undefined;
+  const { root, lock } = dataPaths(config);
+  const release = lockData(lock);
+  try {
+    if (!isShareable(root)) return release;
+    const onTaken = (host: string) => {
+      createLog(config.logLevel).fatal({ host }, 'another host uses the data directory; this server ends before it does harm');
+      process.exit(1);
+    };
+    const leave = await takeForHost(join(root, 'server.host'), { onTaken });
+    return () => {
+      leave();
+      release();
+    };
   } catch (error) {
     release();
     throw error;

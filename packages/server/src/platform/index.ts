@@ -78,6 +78,7 @@ export {
 export { type Listener, listen } from './listener.ts';
 export { createLog, type Log } from './log.ts';
 export { createMetrics, type Metrics, type Observe } from './metrics.ts';
+export { isShareable, takeForHost } from './one-host.ts';
 export { createOperations } from './operations.ts';
 export { createOutbound, type Outbound, type OutboundRequest, type OutboundResponse } from './outbound.ts';
 export { OutboundError } from './outbound-checks.ts';
