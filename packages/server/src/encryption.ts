@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { openDatabase } from './app.ts';
 import { commandLine } from './command-line.ts';
 import { encryptionCommands } from './content/index.ts';
-import { audit, type Config, type Database, dataPaths, systemClock } from './platform/index.ts';
+import { audit, type Config, type Database, dataPaths, isOnPostgres, systemClock } from './platform/index.ts';
 
 export interface KeyCount {
   readonly provider: string;
@@ -61,7 +61,7 @@ export async function rewrapKeys(config: Config): Promise<number> {
 
 async function withDatabase<T>(config: Config, work: (database: Database) => Promise<T>): Promise<T> {
   const { root, database: path } = dataPaths(config);
-  if (!existsSync(path)) throw new Error(`there is no registry in ${root}`);
+  if (!isOnPostgres(config) && !existsSync(path)) throw new Error(`there is no registry in ${root}`);
   const database = await openDatabase(config, { checkpoint: false });
   try {
     return await work(database);
