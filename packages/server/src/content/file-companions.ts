@@ -21,8 +21,8 @@ export function openFileCompanions(root: string): Companions {
 
   return {
     read: (name) =>
-      readFile(join(root, name)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
+      readFile(join(root, name)).catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
         return undefined;
       }),
     async write(name, bytes) {

@@ -77,7 +77,7 @@ export class CipherThreads {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread?.terminate()));
+    await Promise.all(this.#threads.flatMap((thread) => (thread ? [thread.terminate()] : [])));
   }
 
   #share(thread: Worker, buffer: SharedArrayBuffer): number {

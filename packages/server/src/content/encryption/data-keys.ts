@@ -81,7 +81,7 @@ export function createDataKeys({ database, providers, companions, clock }: Parts
         if (blob) await lookAgainForKeys(tx, blob.digest, key.id, now + FIRST_LOOK_MS);
         await also?.(tx, key);
       },
-      { durable: blob !== undefined, scope: [`data-key:${key.id}`] },
+      { durable: blob !== undefined, scope: [blob ? `blob-keys:${blob.digest}` : `data-key:${key.id}`] },
     );
     kept.set(key.id, key.bytes);
     return key;

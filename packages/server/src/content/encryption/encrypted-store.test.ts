@@ -33,7 +33,7 @@ blobStoreContract('encrypted files', async () => {
 /** Bytes asked of the store below. */
 let asked = 0;
 /** What it was told that it would be asked of next. */
-let announced: number[] = [];
+const announced: number[] = [];
 
 function counting(base: BlobStore): BlobStore {
   return {
@@ -44,7 +44,7 @@ function counting(base: BlobStore): BlobStore {
         asked += length;
         return (await reader?.read(buffer, length, position)) ?? 0;
       };
-      const announce = (...range: [number, number]) => void (announced = range);
+      const announce = (...range: [number, number]) => void announced.splice(0, 2, ...range);
       return reader && { size: reader.size, announce, read, close: reader.close };
     },
   };
@@ -138,7 +138,7 @@ describe('encrypted content', () => {
       [3 * RECORD_BYTES, bytes.length - 1, []],
     ];
     for (const [start, end, expected] of ranges) {
-      announced = [];
+      announced.splice(0);
       reader?.announce?.(start, end);
       expect(announced).toEqual(expected);
     }

@@ -153,7 +153,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
         await lookAgainForKeys(tx, digest, key.id, now + FIRST_LOOK_MS);
         return true;
       },
-      { scope: [`encrypted-upload:${id}`] },
+      { scope: [`encrypted-upload:${id}`, `blob-keys:${digest}`] },
     );
     if (!isClaimed) throw new Error(`upload ${id} was continued while it was committed`);
     const below = await base.openUpload(id, { fence: row.closedRecords !== null });
@@ -276,7 +276,10 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
       await base.remove(digest);
       if (keyId !== undefined) await keys.remove(keyId);
       const now = clock.now();
-      await database.write((tx) => lookAgainForKeys(tx, digest, '', now + FIRST_LOOK_MS), { durable: false, scope: [`blob:${digest}`] });
+      await database.write((tx) => lookAgainForKeys(tx, digest, '', now + FIRST_LOOK_MS), {
+        durable: false,
+        scope: [`blob-keys:${digest}`],
+      });
     },
     async *blobs() {
       for await (const blob of base.blobs()) {

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** AWS KMS, as far as it is called: JSON 1.1, keys behind one alias, encryption contexts that are authenticated. */
@@ -106,7 +106,9 @@ export async function startKms(): Promise<KmsStub> {
     }
   }
 
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => void handle(request, response).catch(() => request.socket.destroy()));
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const operation = String(request.headers['x-amz-target']).replace('TrentService.', '');
     asked.push(operation);
     if (!reachable) return void request.socket.destroy();
@@ -123,7 +125,8 @@ export async function startKms(): Promise<KmsStub> {
     }
     const text = JSON.stringify(answer);
     response.writeHead(status, { 'Content-Type': 'application/x-amz-json-1.1', 'Content-Length': Buffer.byteLength(text) }).end(text);
-  });
+  }
+
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

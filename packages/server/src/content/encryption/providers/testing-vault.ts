@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** The transit engine of Vault and OpenBao, as far as it is called: one AES-256-GCM key with versions, tokens, namespaces. */
@@ -23,7 +23,9 @@ export async function startVault(): Promise<VaultStub> {
   const versions = [randomBytes(32)];
   const asked: string[] = [];
   let reachable = true;
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => void handle(request, response).catch(() => request.socket.destroy()));
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     asked.push(`${request.method} ${request.url}`);
     if (!stub.reachable) return void request.socket.destroy();
     const answer = (status: number, body: unknown) => {
@@ -50,7 +52,7 @@ export async function startVault(): Promise<VaultStub> {
     } catch (error) {
       return refuse(400, (error as Error).message);
     }
-  });
+  }
 
   function seal(plain: Uint8Array): string {
     const nonce = randomBytes(NONCE_BYTES);

@@ -75,7 +75,7 @@ async function dataOf(response: OutboundResponse, what: string): Promise<Record<
     throw new KeyRefused('the transit engine refuses a data key: of another key, or of a version below min_decryption_version');
   }
   if (response.status !== 200) throw new Error(`the transit engine answered ${response.status} to ${what}`);
-  const { data } = JSON.parse(Buffer.from(bytes).toString('utf8')) as { data?: Record<string, unknown> };
+  const { data } = JSON.parse(Buffer.from(bytes).toString('utf8')) as { data?: Record<string, unknown> | null };
   if (typeof data !== 'object' || data === null) throw new Error(`the transit engine answered ${what} without data`);
   return data;
 }
