@@ -1,6 +1,6 @@
 import { digestOf, parseManifest } from '@entrepot/oci';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { sqliteData } from '../platform/database/testing.ts';
+import { roomData } from '../platform/database/testing.ts';
 import { type Database, jobMigrations, outboxMigrations } from '../platform/index.ts';
 import { linkBlob } from './blobs.ts';
 import { changedKeys, compareParts, sideOf } from './compare.ts';
@@ -11,13 +11,13 @@ import { createProject, ensureRepository } from './projects.ts';
 import { catalogMigrations } from './schema.ts';
 import { findManifestInTrash, trashWith } from './trash-list.ts';
 
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 const repositories = new Map<string, { id: number; projectId: number }>();
 const [by, now] = ['ann', 5];
 
 beforeEach(async () => {
-  store = sqliteData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
+  store = roomData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
   database = await store.open();
   await database.write(async (tx) => {
     for (const project of ['demo', 'other']) {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { catalogMigrations, createProject, deleteTag, ensureRepository, findTag, setTag } from '../../catalog/index.ts';
-import { sqliteData } from '../../platform/database/testing.ts';
+import { roomData } from '../../platform/database/testing.ts';
 import {
   AppError,
   createJobRunner,
@@ -23,13 +23,13 @@ const history = query<{ repositoryId: number }>()('history', (db, p) =>
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-let store: ReturnType<typeof sqliteData>;
+let store: ReturnType<typeof roomData>;
 let database: Database;
 let now: number;
 
 beforeEach(async () => {
   now = 1_800_000_000_000;
-  store = sqliteData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
+  store = roomData([...catalogMigrations, ...outboxMigrations, ...jobMigrations]);
   database = await store.open();
 });
 afterEach(() => store.remove());
