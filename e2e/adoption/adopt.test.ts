@@ -77,12 +77,12 @@ describeWith(['docker-registry', 'skopeo'], 'a registry:2 storage, adopted where
 
   it('is indexed without a change to it, and served byte for byte', async () => {
     const before = snapshot(storage);
-    const { code, out, err } = await entrepot(['adopt', '--data', data]);
+    const { code, out, err } = await entrepot(['adopt', '--data', data, '--storage-dir', storage]);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     expect(out).toContain('5 repositories');
     expect(out).toContain('all that could be pulled was adopted');
     expect(snapshot(storage)).toEqual(before);
-    const server = await startServer({ dataDir: data });
+    const server = await startServer({ dataDir: data, options: { 'storage-dir': storage } });
     const client = new Client(server.url);
     for (const { name, tag, image } of images) {
       expect(await missingOf(client, name, image)).toEqual([]);
@@ -109,6 +109,62 @@ describeWith(['docker-registry', 'skopeo'], 'a registry:2 storage, adopted where
     expect(moves).toEqual([images.at(-1)?.image.descriptor.digest, former]);
     await server.stop();
     expect(await checkInvariants(data)).toMatchObject({ tags: 9 });
+  });
+
+  it('can be taken over again by the old registry, with all that was changed meanwhile', async () => {
+    const options = { 'storage-dir': storage, 'layout-compatible': 'true' };
+    const server = await startServer({ dataDir: data, options });
+    const client = new Client(server.url);
+    const added: { name: string; tag: string; image: Image }[] = [];
+    for (const [name, tag, image] of [
+      ['ubuntu', 'next', randomImage()],
+      ['new/one', 'multi', randomIndex()],
+      ['team-a/tool', 'moving', randomImage()],
+    ] as const) {
+      added.push({ name, tag, image });
+      await pushImage(client, name, tag, image);
+    }
+    const shared = randomImage(1);
+    await pushImage(client, 'library/app', '1', shared); // moved
+    await must(client, [202], 'DELETE', '/v2/team-a/tool/manifests/v1.0');
+    const gone = images.find(({ tag }) => tag === 'x')?.image.descriptor.digest ?? '';
+    await must(client, [202], 'DELETE', `/v2/library/app/deep/down/manifests/${gone}`);
+    await must(client, [204], 'DELETE', '/api/v1/projects/by/repositories/skopeo');
+    await server.stop();
+    await checkInvariants(data);
+
+    const old = await startDockerRegistry(storage);
+    const headers = { Accept: 'application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json' };
+    const get = async (path: string) => await old.client.request('GET', path, { headers });
+    const kept = images.filter(({ tag }) => tag === 'latest' || tag === '2');
+    for (const { name, tag, image } of [...kept, ...added, { name: 'library/app', tag: '1', image: shared }]) {
+      expect((await get(`/v2/${name}/manifests/${tag}`)).bytes.equals(image.bytes), `${name}:${tag}`).toBe(true);
+      for (const part of [image, ...image.children]) {
+        expect((await get(`/v2/${name}/manifests/${part.descriptor.digest}`)).bytes.equals(part.bytes)).toBe(true);
+        for (const blob of part.blobs) expect((await get(`/v2/${name}/blobs/${sha256(blob)}`)).bytes.equals(blob)).toBe(true);
+      }
+    }
+    const tagsOf = async (name: string) => (await get(`/v2/${name}/tags/list`)).json<{ tags: string[] | null }>().tags;
+    expect(await tagsOf('team-a/tool')).toEqual(['moving']);
+    expect((await get('/v2/team-a/tool/manifests/v1.0')).status).toBe(404);
+    expect((await get(`/v2/library/app/deep/down/manifests/${gone}`)).status).toBe(404);
+    expect((await get('/v2/by/skopeo/manifests/1')).status).toBe(404);
+    // What the old registry is given then comes back with the next adoption.
+    const later = randomImage();
+    await pushImage(old.client, 'team-a/tool', 'moving', later);
+    await old.stop();
+    const differs = await entrepot(['adopt', '--data', data, '--storage-dir', storage]);
+    expect({ code: differs.code, out: differs.out }).toMatchObject({
+      code: 2,
+      out: expect.stringContaining('other-tag  team-a/tool  moving'),
+    });
+    const { code, out } = await entrepot(['adopt', '--data', data, '--storage-dir', storage, '--update']);
+    expect(code, out).toBe(0);
+    const again = await startServer({ dataDir: data, options });
+    const moving = await must(new Client(again.url), [200], 'GET', '/v2/team-a/tool/manifests/moving');
+    expect(moving.bytes.equals(later.bytes)).toBe(true);
+    await again.stop();
+    await checkInvariants(data);
   });
 });
 

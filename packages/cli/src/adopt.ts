@@ -1,4 +1,4 @@
-import type { AdoptionProgress, AdoptionReport } from '@entrepot/server/admin';
+import type { AdoptionProgress, AdoptionReport } from '@entrepot/server/adoption';
 import type { Command } from 'commander';
 import { configOf, withConfig } from './options.ts';
 
@@ -14,13 +14,18 @@ export function registerAdopt(program: Command): void {
     .option('--verify', 'hash every blob and read every link, which takes as long as reading the storage')
     .option('--update', 'tags that lead elsewhere follow the storage: after the other registry ran on it again')
     .option('--public', 'projects that are made may be pulled from without login')
+    .option('--write-links', 'instead write what Entrepot has as files of registry:2, for it to take over')
     .option('--json', 'print lines of JSON: progress, findings, result')
     .description(
       'index the storage of a stopped registry:2 or Harbor where it lies, in --storage-dir; ends with 2 where something could not be adopted',
     )
-    .action(async ({ verify, update, public: isPublic, json, ...options }: Options) => {
-      const { adopt, findings } = await import('@entrepot/server/admin');
+    .action(async ({ verify, update, public: isPublic, json, writeLinks, ...options }: Options) => {
+      const { adopt, findings, writeLayout } = await import('@entrepot/server/adoption');
       const config = configOf(options);
+      if (writeLinks) {
+        const { manifests, tags } = await writeLayout(config);
+        return console.log(`the files of ${manifests} manifests and ${tags} tags are there`);
+      }
       const show = json ? jsonProgress() : lineProgress();
       const settings = { verify: Boolean(verify), update: Boolean(update), public: Boolean(isPublic) };
       const report = await adopt(config, { ...settings, onProgress: show.progress });
@@ -45,10 +50,10 @@ function print(value: unknown): void {
 }
 
 function summary({ counts, findings, damage, startedAt, finishedAt, continued }: AdoptionReport): string {
-  const { repositories, manifests, tags, moves, layers, hashed, hashedBytes } = counts;
+  const { repositories, manifests, tags, moves, hashed, hashedBytes } = counts;
   const seconds = Math.round((finishedAt - startedAt) / 1000);
   const lines = [
-    `${repositories} repositories, ${manifests} manifests, ${tags} tags with ${moves} former positions, ${layers} blobs of repositories`,
+    `${repositories} repositories, ${manifests} manifests, ${tags} tags with ${moves} former positions`,
     `in ${seconds} s${continued ? ', with what was done before it was cut off' : ''}`,
   ];
   if (hashed > 0) lines.push(`${hashed} blobs hashed, ${hashedBytes} bytes`);

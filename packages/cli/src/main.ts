@@ -6,6 +6,7 @@ import { registerBackup } from './backup.ts';
 import { registerConfig } from './config.ts';
 import { registerDoctor } from './doctor.ts';
 import { registerEncryption } from './encryption.ts';
+import { registerImport } from './import.ts';
 import { registerScrub } from './scrub.ts';
 import { registerServe } from './serve.ts';
 
@@ -25,6 +26,7 @@ registerEncryption(program);
 registerScrub(program);
 registerBackup(program);
 registerDoctor(program);
+registerImport(program);
 
 try {
   await program.parseAsync();

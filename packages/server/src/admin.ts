@@ -16,9 +16,7 @@ import { createProject, setProjectVisibility } from './catalog/index.ts';
 import { commandLine } from './command-line.ts';
 import { type AuditEntry, audit, type Config, dataPaths, isOnPostgres, type Session, systemClock } from './platform/index.ts';
 
-export { adopt, findings } from './adoption.ts';
 export { addEncryptionKey, encryptionStatus, rewrapKeys } from './encryption.ts';
-export type { AdoptionProgress, AdoptionReport } from './lifecycle/index.ts';
 
 /** Makes a new random password for a user and gives it. Throws if there is no such user. */
 export async function resetPassword(config: Config, name: string): Promise<string> {

@@ -4,15 +4,17 @@ import { commandLine } from './command-line.ts';
 import {
   type AdoptionProgress,
   type AdoptionReport,
-  adoptStorage,
-  FINDINGS,
+  adoption,
   type Finding,
   type FindingKind,
-  findingsOf,
-  findLastRun,
-  openFileTree,
+  type ImportedRepository,
+  imports,
+  layout,
 } from './lifecycle/index.ts';
-import { type Config, type Database, dataPaths, lockData, systemClock } from './platform/index.ts';
+import { withInstallation, withStore } from './local.ts';
+import { type Config, type Database, dataPaths, lockData } from './platform/index.ts';
+
+export type { AdoptionProgress, AdoptionReport } from './lifecycle/index.ts';
 
 export interface AdoptionSettings {
   readonly verify: boolean;
@@ -26,21 +28,23 @@ export interface AdoptionSettings {
  * Throws while a server runs on it, and where there is no such storage.
  */
 export async function adopt(config: Config, settings: AdoptionSettings): Promise<AdoptionReport> {
-  const { blobs, lock } = dataPaths(config);
-  // A directory named by mistake must not become a registry.
-  if (!existsSync(blobs))
-    throw new Error(`there is no storage of a registry: ${blobs} is not there; --storage-dir names the folder above docker/registry/v2`);
-  const release = lockData(lock);
-  try {
-    const database = await openDatabase(config, { checkpoint: true });
-    try {
-      return await adoptStorage({ ...settings, database, clock: systemClock, tree: openFileTree(blobs), config, actor: commandLine() });
-    } finally {
-      await database.close();
-    }
-  } finally {
-    release();
-  }
+  return await alone(config, async (database) => {
+    const { adoptStorage, openFileTree } = await adoption();
+    const tree = openFileTree(dataPaths(config).blobs);
+    return await adoptStorage({ ...settings, database, clock: database.clock, tree, config, actor: commandLine() });
+  });
+}
+
+/** Writes all that the catalogue has as files of registry:2, where they are missing; gives how much it looked at. */
+export async function writeLayout(config: Config): Promise<{ manifests: number; tags: number }> {
+  return await alone(config, async (database) => {
+    const { openLayout, fillLayout, deliverEvents } = await layout();
+    return await withStore(config, database, async (blobs) => {
+      const parts = openLayout({ database, blobs, config });
+      await deliverEvents(parts, database.clock);
+      return await fillLayout(parts);
+    });
+  });
 }
 
 /** What the last adoption found that was not adopted, kind by kind, `most` of each. */
@@ -48,7 +52,8 @@ export async function* findings(
   config: Config,
   most?: number,
 ): AsyncIterable<Finding & { readonly text: string; readonly damage: boolean }> {
-  const database: Database = await openDatabase(config, { checkpoint: false });
+  const { FINDINGS, findingsOf, findLastRun } = await adoption();
+  const database = await openDatabase(config, { checkpoint: false });
   try {
     const run = await findLastRun(database);
     if (run === undefined) return;
@@ -57,5 +62,38 @@ export async function* findings(
     }
   } finally {
     await database.close();
+  }
+}
+
+/**
+ * Imports image layouts, archives and the storage of zot, beside a running server too; tells what came into each repository,
+ * one after the other. Throws where there is nothing of the kind, or no registry.
+ */
+export async function importFrom(
+  config: Config,
+  path: string,
+  target: string | undefined,
+  tell: (imported: ImportedRepository) => void,
+): Promise<void> {
+  const { importImages } = await imports();
+  await withInstallation(config, async ({ database, blobs, clock, actor }) => {
+    for await (const imported of importImages({ database, blobs, clock, actor, config }, path, target)) tell(imported);
+  });
+}
+
+async function alone<T>(config: Config, work: (database: Database) => Promise<T>): Promise<T> {
+  const { blobs, lock } = dataPaths(config);
+  // In the storage of its own, Entrepot takes what it does not know for left over, and has it collected.
+  if (config.storage !== 'files' || config.storageDir === '')
+    throw new Error('give --storage-dir, the folder above docker/registry/v2; the server is then started with it too');
+  if (config.encryption !== 'off') throw new Error('what another registry wrote is not encrypted; encryption must be off');
+  // A directory named by mistake must not become a registry.
+  if (!existsSync(blobs)) throw new Error(`there is no storage of a registry: ${blobs} is not there`);
+  const release = lockData(lock);
+  try {
+    const database = await openDatabase(config, { checkpoint: true });
+    return await work(database).finally(() => database.close());
+  } finally {
+    release();
   }
 }

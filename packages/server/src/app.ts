@@ -50,7 +50,7 @@ import {
   trailMigrations,
 } from './evidence/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
-import { lifecycleJobs, lifecycleMigrations, scrubState, suspectBlob } from './lifecycle/index.ts';
+import { layout, lifecycleJobs, lifecycleMigrations, scrubState, suspectBlob } from './lifecycle/index.ts';
 import { type AdaptRoutes, createManagement } from './management.ts';
 import {
   AppError,
@@ -245,6 +245,9 @@ async function buildApp(
   const webhookSeal = createSeal(secrets.derive('webhooks'));
   const registryUrl = config.publicUrl === '' ? `http://${config.listen}` : config.publicUrl;
   const consumers: OutboxConsumer[] = [webhookConsumer({ database, clock, registry: registryUrl })];
+  const compatible = config.layoutCompatible ? await layout() : undefined;
+  const layoutParts = compatible?.openLayout({ database, blobs, config });
+  if (compatible && layoutParts) consumers.push(compatible.layoutConsumer(layoutParts));
   const jobs = createJobRunner({
     database,
     clock,
@@ -261,6 +264,7 @@ async function buildApp(
       ...catalogJobs({ database, clock }),
       ...(blobs.encryption?.jobs ?? []),
       ...lifecycleJobs({ database, blobs, clock, log, config, metrics, isBusy: () => running >= BUSY_REQUESTS }),
+      ...(compatible && layoutParts ? [compatible.layoutJob(layoutParts, clock)] : []),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
       webhookPruneJob({ database, clock, logDays: config.webhookLogDays }),
@@ -363,6 +367,12 @@ async function buildApp(
       await listener.drain(config.drainSeconds * 1000, () => running);
     })();
     await Promise.all([jobs.stop(config.drainSeconds * 1000), drained]);
+    if (compatible && layoutParts) {
+      // Whoever starts the other registry next finds all that was acknowledged.
+      await compatible
+        .deliverEvents(layoutParts, clock)
+        .catch((error: unknown) => log.error({ err: error }, 'files of registry:2 could not be written; the next start goes on'));
+    }
     await hashThreads.close();
     await outbound.close();
     await blobs.close?.();

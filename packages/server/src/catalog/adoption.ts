@@ -1,14 +1,30 @@
-import { queriesOf, type Session } from '../platform/index.ts';
+import { AppError, queriesOf, type Session } from '../platform/index.ts';
+import { linkBlob } from './blobs.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
+import { claimBlob, keepStored } from './stored-blobs.ts';
 import { findTag, insertHistory, upsertTag } from './tags.ts';
-import { countUsage } from './usage.ts';
+import { countUsage, type Room } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
 
 const lastChange = query<{ id: number }>()('lastRepositoryChange', (db, p) =>
   db.selectFrom('repository_change').select('updated_at as at').where('repository_id', '=', p('id')),
 );
+
+/**
+ * Makes a blob of another registry a member of a repository, in the transaction of the manifest that needs it; its bytes lie in
+ * the store. Throws `unavailable` while a deletion of the same bytes is under way.
+ */
+export async function adoptBlob(tx: Session, repositoryId: number, blob: { digest: string; size: number }, now: number): Promise<void> {
+  // What was removed here before may have come back by the other registry.
+  const kept = (await keepStored(tx, blob, now)) || ((await claimBlob(tx, blob, now)) && (await keepStored(tx, blob, now)));
+  if (!kept) throw new AppError('unavailable', `${blob.digest} is being deleted; try again in an hour`);
+  await linkBlob(tx, repositoryId, blob, now, ENDLESS);
+}
+
+/** Limits hold for what comes; what is there already counts, and is kept. */
+export const ENDLESS: Room = { bytes: Number.POSITIVE_INFINITY, repositories: Number.POSITIVE_INFINITY, tags: Number.POSITIVE_INFINITY };
 
 /** Where a tag led from a time on. */
 export interface TagMove {

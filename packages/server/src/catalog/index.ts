@@ -1,9 +1,9 @@
-export { type AdoptedTag, adoptTag, noteChange, type TagMove } from './adoption.ts';
+export { type AdoptedTag, adoptBlob, adoptTag, ENDLESS, noteChange, type TagMove } from './adoption.ts';
 export { type AffectedImage, pageOfAffected, tagsOfAffected } from './affected.ts';
 export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 export { isBaseOfOthers } from './bases.ts';
-export { dropBlobs, findBlob, type LinkedBlob, linkBlob, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
+export { dropBlobs, findBlob, type LinkedBlob, linkBlob, referenceTo, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export {
   abandonDeletions,
   beginDeletions,

@@ -1,15 +1,10 @@
-export {
-  type AdoptionProgress,
-  type AdoptionReport,
-  adoptStorage,
-  type Counts,
-  FINDINGS,
-  type Finding,
-  type FindingKind,
-  findingsOf,
-  findLastRun,
-  openFileTree,
-} from './adoption/index.ts';
+export type { AdoptionProgress, AdoptionReport, Finding, FindingKind } from './adoption/index.ts';
+export type { ImportedRepository } from './imports/index.ts';
 export { lifecycleJobs } from './jobs.ts';
 export { lifecycleMigrations } from './schema.ts';
 export { type RepairSource, scrubState, suspectBlob } from './scrub/index.ts';
+
+/** What only those load who use it: a server that begins has no need of it. */
+export const adoption = () => import('./adoption/index.ts');
+export const layout = () => import('./layout/index.ts');
+export const imports = () => import('./imports/index.ts');

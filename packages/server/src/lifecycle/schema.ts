@@ -1,7 +1,8 @@
 import type { Migration } from '../platform/index.ts';
-import { adoptionMigrations } from './adoption/index.ts';
+import { adoptionMigrations } from './adoption/schema.ts';
+import { layoutMigrations } from './layout/schema.ts';
 import { retentionMigration } from './retention/schema.ts';
 import { scrubMigrations } from './scrub/index.ts';
 
 /** Tables of this room, in the order in which they are made. */
-export const lifecycleMigrations: readonly Migration[] = [...adoptionMigrations, ...scrubMigrations, retentionMigration];
+export const lifecycleMigrations: readonly Migration[] = [...adoptionMigrations, ...layoutMigrations, ...scrubMigrations, retentionMigration];

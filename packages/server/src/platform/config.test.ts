@@ -76,7 +76,7 @@ describe('configuration', () => {
       databaseUrl: ['postgres://a/b', 'postgresql://u:p@h:1/d?sslmode=verify-full', 'postgresql:///d?host=/run'],
       databaseUrlFile: ['', '', ''],
       keysDir: ['a', 'b', 'c'],
-      storage: ['s3', 'files', 's3'],
+      storage: ['files', 's3', 'files'],
       s3Bucket: ['one', 'two.three', 'Four'],
       s3Region: ['eu-west-1', 'a', 'local'],
       s3Endpoint: ['https://a', 'http://b:9000', 'https://[::1]:9000/'],
@@ -192,6 +192,8 @@ describe('mistakes', () => {
   });
 
   it('of options that need each other are found', () => {
+    expect(mistakes({ flags: { layoutCompatible: 'true' } })[0]).toContain('needs storage files and a storageDir');
+    expect(load({ flags: { layoutCompatible: 'true', storageDir: 'a' } }).layoutCompatible).toBe(true);
     expect(mistakes({ flags: { storage: 's3' } })[0]).toContain('s3Bucket is empty');
     for (const flags of [{ s3AccessKeyId: 'a' }, { s3SecretKeyFile: 'a' }]) expect(mistakes({ flags })[0]).toContain('together');
     expect(load({ flags: { storage: 's3', s3Bucket: 'bucket' } }).s3Endpoint).toBe('');

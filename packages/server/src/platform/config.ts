@@ -373,6 +373,8 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
       problems.push(`${key} is ${JSON.stringify(values.get(key))}; ${(error as Error).message}`);
     }
   }
+  if (values.get('layoutCompatible') === true && (values.get('storage') !== 'files' || values.get('storageDir') === ''))
+    problems.push('layoutCompatible is true; it needs storage files and a storageDir');
   if (values.get('storage') === 's3' && values.get('s3Bucket') === '') problems.push('s3Bucket is empty; storage s3 needs one');
   if ((values.get('s3AccessKeyId') === '') !== (values.get('s3SecretKeyFile') === ''))
     problems.push('s3AccessKeyId and s3SecretKeyFile are given together, or neither');

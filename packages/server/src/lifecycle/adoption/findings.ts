@@ -9,7 +9,6 @@ export const FINDINGS = {
   'invalid-name': { damage: true, text: 'a name outside the grammar of repositories and tags' },
   unreadable: { damage: true, text: 'a file that the disk does not give back' },
   'other-tag': { damage: true, text: 'a tag that leads elsewhere in Entrepot; it was left as it is there' },
-  'stale-layer': { damage: false, text: 'a link to a blob that was removed, as clean-ups leave it; nothing that was adopted needs it' },
   'foreign-file': { damage: false, text: 'a file that does not belong to the layout' },
 } as const satisfies Record<string, { readonly damage: boolean; readonly text: string }>;
 
@@ -27,8 +26,6 @@ export interface Finding {
 /** What was found in the storage and is in Entrepot now, whether this run brought it or one before. */
 export interface Counts {
   readonly repositories: number;
-  /** Blobs of repositories, each counted in each of them. */
-  readonly layers: number;
   readonly manifests: number;
   readonly tags: number;
   /** Former positions of tags. */
@@ -42,7 +39,6 @@ export type CountName = keyof Counts;
 
 export const NOTHING: Counts = {
   repositories: 0,
-  layers: 0,
   manifests: 0,
   tags: 0,
   moves: 0,

@@ -1,15 +1,15 @@
 import { digestOf, isTag, type Manifest, ManifestError, parseDigest, parseManifest, projectOf } from '@entrepot/oci';
 import {
+  adoptBlob,
   adoptTag,
   createProject,
+  ENDLESS,
   ensureRepository,
+  findBlob,
   findManifest,
   findRepository,
-  keepStored,
-  linkBlob,
   noteChange,
   putManifest,
-  type Room,
   setTag,
   type TagMove,
 } from '../../catalog/index.ts';
@@ -39,11 +39,10 @@ export interface AdoptionContext {
   progress(repository: string, counts: Counts): void;
 }
 
-/** Limits hold for what comes; what is there counts, and is kept. */
-const ENDLESS: Room = { bytes: Number.POSITIVE_INFINITY, repositories: Number.POSITIVE_INFINITY, tags: Number.POSITIVE_INFINITY };
-
 /** Former positions of one tag that are kept, the newest. */
 const MOVES_MOST = 10_000;
+/** Digests that one finding names. */
+const SHOWN = 3;
 
 /**
  * Adopts one repository: its blobs, its manifests with what they need before them, its tags. All of it can be done again:
@@ -60,6 +59,7 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
     (outcomes) => {
       for (const outcome of outcomes) if ('counts' in outcome) counts = plus(counts, outcome.counts);
       pending.clear();
+      linked.clear();
       context.progress(name, counts);
     },
   );
@@ -101,24 +101,27 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
     }
   }
 
-  async function adoptLayers(): Promise<void> {
-    for await (const { digest } of linksIn(layersPath(name))) {
-      const blob = await tree.stat(blobPath(digest));
-      if (!blob?.isFile) {
-        await say('stale-layer', digest, 'the blob is not there');
-        continue;
-      }
-      if (context.verify && (await hasFinding(database, runId, 'digest-mismatch', '', digest))) continue;
-      const id = await ensure();
-      await batch.add(async (tx) => {
-        const [found, now] = [{ digest, size: blob.size }, clock.now()];
-        // What collection is removing at this moment is as good as gone.
-        if (!(await keepStored(tx, found, now))) return { counts: {} };
-        await linkBlob(tx, id, found, now, ENDLESS);
-        return { counts: { layers: 1 } };
-      });
+  /** A blob that the repository has by its link, if its bytes are there and sound. */
+  async function layerOf(digest: string): Promise<{ digest: string; size: number } | undefined> {
+    const folder = layersPath(name);
+    const link = await tree.stat(`${folder}/${linkPath(digest)}`);
+    if (!link?.isFile || !(await isSound(folder, { ...link, path: linkPath(digest) }, digest))) return undefined;
+    if (context.verify && (await hasFinding(database, runId, 'digest-mismatch', '', digest))) return undefined;
+    const blob = await tree.stat(blobPath(digest));
+    return blob?.isFile ? { digest, size: blob.size } : undefined;
+  }
+
+  /** What a manifest needs of the repository's blobs and what is not in the catalogue yet; or the digests that are missing. */
+  async function layersFor({ blobs }: Manifest): Promise<{ found: { digest: string; size: number }[]; missing: string[] }> {
+    const [found, missing]: [{ digest: string; size: number }[], string[]] = [[], []];
+    for (const { digest } of blobs) {
+      if (linked.has(digest)) continue;
+      if (repositoryId !== undefined && (await findBlob(database, repositoryId, digest))) continue;
+      const layer = await layerOf(digest);
+      if (layer) found.push(layer);
+      else missing.push(digest);
     }
-    await batch.flush(); // manifests look for them
+    return { found, missing };
   }
 
   /** A manifest as it lies in storage, or why it cannot be adopted. */
@@ -142,6 +145,8 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
 
   /** Manifests in the batch, not yet written. */
   const pending = new Set<string>();
+  /** Blobs that they bring with them. */
+  const linked = new Set<string>();
   /** Those that came before their turn, as an index needs them. */
   const early = new Set<string>();
   const isKnown = async (digest: string) =>
@@ -173,32 +178,52 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
         }
         if (stack.length > before) continue; // again, when they are there
       }
+      stack.pop();
+      const { found: layers, missing } = await layersFor(found.manifest);
+      if (missing.length > 0 && !config.sparseImages) {
+        await say('incomplete-manifest', digest, `${missing.length} of its blobs are not there: ${missing.slice(0, SHOWN).join(', ')}`);
+        continue;
+      }
       const id = await ensure();
       pending.add(digest);
       if (digest !== first) early.add(digest);
-      await batch.add((tx) => put(tx, id, { digest, at, ...found }), found.bytes.length);
-      stack.pop();
+      for (const layer of layers) linked.add(layer.digest);
+      await batch.add((tx) => put(tx, id, { digest, at, layers, ...found }), found.bytes.length);
     }
   }
 
+  /** Makes a manifest and its blobs part of the repository, or nothing of it. */
   async function put(
     tx: Session,
     id: number,
-    { digest, at, bytes, manifest }: { digest: string; at: number; bytes: Uint8Array; manifest: Manifest },
+    {
+      digest,
+      at,
+      bytes,
+      manifest,
+      layers,
+    }: { digest: string; at: number; layers: { digest: string; size: number }[]; bytes: Uint8Array; manifest: Manifest },
   ): Promise<Outcome> {
-    const sparse = { children: config.sparseIndexes, blobs: config.sparseImages };
-    try {
-      const by = context.actor.name;
-      await putManifest(tx, { repositoryId: id, digest, bytes, manifest, tags: [], sparse, by, now: at, silent: true, room: ENDLESS });
-      return { counts: { manifests: 1 } };
-    } catch (error) {
-      if (!(error instanceof AppError) || error.status >= 500) throw error;
-      const missing = Array.isArray(error.detail)
-        ? ` (${(error.detail as { digest: string }[]).map((part) => part.digest).join(', ')})`
-        : '';
-      const kind = error.code === 'manifest_blob_unknown' ? 'incomplete-manifest' : 'invalid-manifest';
-      return { finding: finding(kind, digest, error.message + missing) };
+    const sizes = new Map(layers.map((layer) => [layer.digest, layer.size]));
+    for (const blob of manifest.blobs) {
+      const size = sizes.get(blob.digest) ?? (await findBlob(tx, id, blob.digest))?.size;
+      if (size !== undefined && size !== blob.size)
+        return { finding: finding('incomplete-manifest', digest, `${blob.digest} has ${size} bytes, not ${blob.size}`) };
+      if (size === undefined && !config.sparseImages)
+        return { finding: finding('incomplete-manifest', digest, `${blob.digest} is not there`) };
     }
+    const missing: string[] = [];
+    for (const child of config.sparseIndexes ? [] : manifest.children)
+      if (!(await findManifest(tx, id, child.digest))) missing.push(child.digest);
+    if (missing.length > 0) {
+      const detail = `${missing.length} of its manifests were not adopted: ${missing.slice(0, SHOWN).join(', ')}`;
+      return { finding: finding('incomplete-manifest', digest, detail) };
+    }
+    for (const layer of layers) await adoptBlob(tx, id, layer, clock.now());
+    const by = context.actor.name;
+    const sparse = { children: config.sparseIndexes, blobs: config.sparseImages };
+    await putManifest(tx, { repositoryId: id, digest, bytes, manifest, tags: [], sparse, by, now: at, silent: true, room: ENDLESS });
+    return { counts: { manifests: 1 } };
   }
 
   async function adoptManifests(): Promise<void> {
@@ -248,13 +273,17 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
       const outcome = await adoptTag(tx, { repositoryId, name: tag, moves: all, by });
       if (outcome === 'other') {
         if (!context.update) return { finding: finding('other-tag', tag, `the storage has it at ${digest}`) };
-        await setTag(tx, { repositoryId, name: tag, digest, now: clock.now(), by, room: ENDLESS });
+        try {
+          await setTag(tx, { repositoryId, name: tag, digest, now: clock.now(), by, room: ENDLESS });
+        } catch (error) {
+          if (!(error instanceof AppError) || error.code !== 'tag_immutable') throw error;
+          return { finding: finding('other-tag', tag, `the storage has it at ${digest}, but ${error.message}`) };
+        }
       }
       return { counts: { tags: 1, moves: all.length - 1 } };
     });
   }
 
-  await adoptLayers();
   await adoptManifests();
   await adoptTags();
   if (repositoryId === undefined) return counts;

@@ -1,0 +1,1 @@
+export { type ImportedRepository, importImages } from './import.ts';
