@@ -18,7 +18,7 @@ const lastChange = query<{ id: number }>()('lastRepositoryChange', (db, p) =>
  */
 export async function adoptBlob(tx: Session, repositoryId: number, blob: { digest: string; size: number }, now: number): Promise<void> {
   // What was removed here before may have come back by the other registry.
-  const kept = (await keepStored(tx, blob, now)) || ((await claimBlob(tx, blob, now)) && (await keepStored(tx, blob, now)));
+  const kept = (await keepStored(tx, blob, now)) || ((await claimBlob(tx, blob, now)) !== undefined && (await keepStored(tx, blob, now)));
   if (!kept) throw new AppError('unavailable', `${blob.digest} is being deleted; try again in an hour`);
   await linkBlob(tx, repositoryId, blob, now, ENDLESS);
 }

@@ -5,4 +5,9 @@ import { retentionMigration } from './retention/schema.ts';
 import { scrubMigrations } from './scrub/index.ts';
 
 /** Tables of this room, in the order in which they are made. */
-export const lifecycleMigrations: readonly Migration[] = [...adoptionMigrations, ...layoutMigrations, ...scrubMigrations, retentionMigration];
+export const lifecycleMigrations: readonly Migration[] = [
+  ...adoptionMigrations,
+  ...layoutMigrations,
+  ...scrubMigrations,
+  retentionMigration,
+];

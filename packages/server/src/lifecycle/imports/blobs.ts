@@ -72,7 +72,7 @@ export async function importBlob(parts: ImportParts, name: string, reader: BlobR
   try {
     await copyVerified(blobs, id, reader, digest);
     // From here on no deletion of the same bytes begins; one that is under way has to end first.
-    if (!(await database.write((tx) => claimBlob(tx, blob, clock.now()), { scope: [blobScope(digest)] })))
+    if ((await database.write((tx) => claimBlob(tx, blob, clock.now()), { scope: [blobScope(digest)] })) === undefined)
       throw new ImportProblem(`${digest} is being deleted; try again in a while`);
     await blobs.commit(id, digest, blob.size);
   } catch (error) {

@@ -29,15 +29,18 @@ const OWN = ['_manifests', '_layers', '_uploads'];
 
 /**
  * Makes the files by which registry:2 knows a manifest what the catalogue says of it now: its bytes as a blob, then links of
- * its layers, then its own; in the other order where it is gone. Each file is durable before the next, so that whatever is
+ * its layers, then its own; in the other order where it is gone and `remove` says that this was announced. Each file is durable before the next, so that whatever is
  * linked is there, and what is done already is not done again.
  */
-export async function writeManifestFiles(parts: LayoutParts, repository: string, digest: string): Promise<void> {
+export async function writeManifestFiles(parts: LayoutParts, repository: string, digest: string, { remove = false } = {}): Promise<void> {
   const { database, blobs, tree } = parts;
   const found = await findRepository(database, repository);
   const stored = found && (await findManifest(database, found.id, digest));
   const revision = `${revisionsPath(repository)}/${linkPath(digest)}`;
-  if (!found || !stored) return await removeManifestFiles(parts, repository, digest, revision);
+  if (!found || !stored) {
+    if (remove) await removeManifestFiles(parts, repository, digest, revision);
+    return;
+  }
   const bytes = await manifestBytes(database, stored.id);
   if (!bytes) return; // gone since, which is told by an event of its own
   const { blobs: needed, children } = parseManifest(bytes, stored.mediaType);

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { findRepository } from '../../catalog/index.ts';
 import { queriesOf, type Session } from '../../platform/index.ts';
 import { type LayoutParts, writeManifestFiles, writeTagFiles } from './files.ts';
 
@@ -66,6 +67,45 @@ export interface FillOptions {
   onRepository?(name: string, files: { manifests: number; tags: number }): Promise<void> | void;
 }
 
+/** Writes the files of one repository, where they are missing or say something else. Gives how much it looked at. */
+async function fillOne(
+  parts: LayoutParts,
+  { id: repositoryId, name }: { readonly id: number; readonly name: string },
+  signal?: AbortSignal,
+): Promise<{ manifests: number; tags: number }> {
+  const { database } = parts;
+  let [manifests, tags] = [0, 0];
+  const found = pages(
+    0,
+    (last) => database.all(manifestsAfter, { repositoryId, after: last, limit: PAGE }),
+    (row) => row.id,
+  );
+  for await (const { digest } of found) {
+    signal?.throwIfAborted();
+    await writeManifestFiles(parts, name, digest);
+    manifests++;
+    await turn(); // a server that does this has others to serve
+  }
+  const names = pages(
+    '',
+    (last) => database.all(tagsAfter, { repositoryId, after: last, limit: PAGE }),
+    (row) => row.name,
+  );
+  for await (const { name: tag } of names) {
+    signal?.throwIfAborted();
+    await writeTagFiles(parts, name, tag);
+    tags++;
+    await turn();
+  }
+  return { manifests, tags };
+}
+
+/** Writes the files of a repository that came back from the trash, whole. */
+export async function fillRepository(parts: LayoutParts, name: string): Promise<void> {
+  const repository = await findRepository(parts.database, name);
+  if (repository) await fillOne(parts, repository);
+}
+
 /**
  * Writes the files of all that the catalogue has, where they are missing or say something else. Removes nothing: what lies
  * there besides may be what could not be adopted. Gives how much it looked at.
@@ -74,32 +114,12 @@ export async function fillLayout(
   parts: LayoutParts,
   { after = '', signal, onRepository }: FillOptions = {},
 ): Promise<{ manifests: number; tags: number }> {
-  const { database } = parts;
-  let [manifests, tags] = [0, 0];
-  for await (const { id: repositoryId, name } of repositories(database, after)) {
-    const found = pages(
-      0,
-      (last) => database.all(manifestsAfter, { repositoryId, after: last, limit: PAGE }),
-      (row) => row.id,
-    );
-    for await (const { digest } of found) {
-      signal?.throwIfAborted();
-      await writeManifestFiles(parts, name, digest);
-      manifests++;
-      await turn(); // a server that does this has others to serve
-    }
-    const names = pages(
-      '',
-      (last) => database.all(tagsAfter, { repositoryId, after: last, limit: PAGE }),
-      (row) => row.name,
-    );
-    for await (const { name: tag } of names) {
-      signal?.throwIfAborted();
-      await writeTagFiles(parts, name, tag);
-      tags++;
-      await turn();
-    }
-    await onRepository?.(name, { manifests, tags });
+  const total = { manifests: 0, tags: 0 };
+  for await (const repository of repositories(parts.database, after)) {
+    const { manifests, tags } = await fillOne(parts, repository, signal);
+    total.manifests += manifests;
+    total.tags += tags;
+    await onRepository?.(repository.name, { ...total });
   }
-  return { manifests, tags };
+  return total;
 }
