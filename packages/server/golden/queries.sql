@@ -226,24 +226,6 @@ select "id", "name", "password_hash" as "passwordHash", "disabled", "generation"
 select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "name" = ?;
 -- access.userKey
 select "id" from "user" where "name" = ?;
--- adoption.countFindings
-select "kind", count(*) as "count" from "adoption_finding" where "run_id" = ? group by "kind";
--- adoption.finding
-select "detail" from "adoption_finding" where "run_id" = ? and "kind" = ? and "repository" = ? and "subject" = ?;
--- adoption.findingsAfter
-select "repository", "subject", "detail" from "adoption_finding" where "run_id" = ? and "kind" = ? and ("repository" > ? or ("repository" = ? and "subject" > ?)) order by "repository", "subject" limit ?;
--- adoption.forgetFindings
-delete from "adoption_finding" where "run_id" in (select "adoption_run"."id" from "adoption_run" where "source" = ? and "adoption_run"."id" < ? limit ?);
--- adoption.insertFinding
-insert into "adoption_finding" ("run_id", "kind", "repository", "subject", "detail") values (?, ?, ?, ?, ?) on conflict ("run_id", "kind", "repository", "subject") do nothing;
--- adoption.insertRun
-insert into "adoption_run" ("source", "wishes", "cursor", "counts", "started_at", "finished_at") values (?, ?, ?, ?, ?, ?) returning "id";
--- adoption.lastRun
-select "id", "source", "wishes", "cursor", "counts", "started_at" as "startedAt", "finished_at" as "finishedAt" from "adoption_run" order by "id" desc limit ?;
--- adoption.saveRun
-update "adoption_run" set "cursor" = ?, "counts" = ?, "finished_at" = ? where "id" = ?;
--- adoption.unfinishedRun
-select "id", "source", "wishes", "cursor", "counts", "started_at" as "startedAt", "finished_at" as "finishedAt" from "adoption_run" where "source" = ? and "wishes" = ? and "finished_at" is null order by "id" desc limit ?;
 -- audit.head
 select "seq", "hash" from "audit_head" where "id" = ?;
 -- audit.insertRecord

@@ -758,6 +758,13 @@ create table "adoption_finding" (
   constraint "adoption_finding_pk" primary key ("run_id", "kind", "repository", "subject")
 );
 
+-- 0001-layout
+create table "layout_fill" (
+  "id" integer primary key,
+  "cursor" text not null,
+  "done_at" bigint
+);
+
 -- 0001-scrub
 create table "scrub_pass" (
   "id" integer primary key,
