@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { type Clock, type Database, queriesOf } from '../platform/index.ts';
+import { type Clock, type Database, queriesOf, type Session } from '../platform/index.ts';
 import type { PullTables } from './pulls-schema.ts';
 
 const query = queriesOf<PullTables>('pulls');
@@ -39,6 +39,38 @@ const addManifestPulls = query<{ repositoryId: number; digest: string; at: numbe
         })),
       ),
 );
+
+const purgeTagPulls = query<{ repositoryId: number; limit: number }>()('purgeTagPulls', (db, p) =>
+  db
+    .deleteFrom('tag_pull')
+    .where('repository_id', '=', p('repositoryId'))
+    .where('name', 'in', (eb) =>
+      eb
+        .selectFrom('tag_pull as old')
+        .select('old.name')
+        .where('old.repository_id', '=', p('repositoryId'))
+        .orderBy('old.name')
+        .limit(p('limit')),
+    ),
+);
+const purgeManifestPulls = query<{ repositoryId: number; limit: number }>()('purgeManifestPulls', (db, p) =>
+  db
+    .deleteFrom('manifest_pull')
+    .where('repository_id', '=', p('repositoryId'))
+    .where('digest', 'in', (eb) =>
+      eb
+        .selectFrom('manifest_pull as old')
+        .select('old.digest')
+        .where('old.repository_id', '=', p('repositoryId'))
+        .orderBy('old.digest')
+        .limit(p('limit')),
+    ),
+);
+
+/** Forgets pulls of a repository that is cleared away; gives how many rows, `limit` of each kind at most. */
+export async function purgePulls(tx: Session, repositoryId: number, limit: number): Promise<number> {
+  return (await tx.run(purgeTagPulls, { repositoryId, limit })) + (await tx.run(purgeManifestPulls, { repositoryId, limit }));
+}
 
 const FLUSH_MS = 5000;
 /** What is remembered between two writes; beyond it pulls are not counted, but none waits. */

@@ -2,6 +2,7 @@ import { type Clock, type Database, type JobDefinition, queriesOf, type Session 
 import { dropBlobs } from './blobs.ts';
 import { announce } from './events.ts';
 import { requireNoneImmutable } from './immutability.ts';
+import { purgePulls } from './pulls.ts';
 import type { CatalogTables } from './schema.ts';
 import { blobScope } from './scopes.ts';
 import { trashRepository } from './trash.ts';
@@ -128,6 +129,7 @@ export function catalogJobs({ database, clock }: { readonly database: Database; 
           () => purge((tx) => purgeSomeTags(tx, repositoryId)),
           () => purge(async (tx) => await tx.run(purgeHistory, { repositoryId, limit: ROWS })),
           () => purge((tx) => purgeTrash(tx, repositoryId)),
+          () => purge((tx) => purgePulls(tx, repositoryId, ROWS)),
           () => purge((tx) => purgeManifests(tx, repositoryId)),
           () => purgeLinks(repositoryId),
         ];

@@ -89,7 +89,8 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
     if (ifNoneMatch !== undefined && namesEtag(ifNoneMatch, etagOf(headers))) return answer(response, 304, ['ETag', etagOf(headers)]);
     response.writeHead(200, headers);
     endTogether(response, request.method === 'HEAD' ? undefined : (text ?? bytes));
-    await countPull(call, etagOf(headers).slice(1, -1));
+    // The answer is on its way: what cannot be counted must not touch it.
+    await countPull(call, etagOf(headers).slice(1, -1)).catch(() => undefined);
   }
 
   /** After the answer; nothing is written here. */
