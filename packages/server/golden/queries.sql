@@ -1144,6 +1144,10 @@ select "email", "full_name" as "fullName" from "user" where "id" = ?;
 insert into "manifest_pull" ("repository_id", "digest", "last_at", "digest_at", "pulls") values (?, ?, ?, ?, ?) on conflict ("repository_id", "digest") do update set "last_at" = case when "manifest_pull"."last_at" > "excluded"."last_at" then "manifest_pull"."last_at" else "excluded"."last_at" end, "digest_at" = coalesce("excluded"."digest_at", "manifest_pull"."digest_at"), "pulls" = "manifest_pull"."pulls" + "excluded"."pulls";
 -- pulls.addTagPulls
 insert into "tag_pull" ("repository_id", "name", "last_at", "pulls") values (?, ?, ?, ?) on conflict ("repository_id", "name") do update set "last_at" = case when "tag_pull"."last_at" > "excluded"."last_at" then "tag_pull"."last_at" else "excluded"."last_at" end, "pulls" = "tag_pull"."pulls" + "excluded"."pulls";
+-- pulls.purgeManifestPulls
+delete from "manifest_pull" where "repository_id" = ? and "digest" in (select "old"."digest" from "manifest_pull" as "old" where "old"."repository_id" = ? order by "old"."digest" limit ?);
+-- pulls.purgeTagPulls
+delete from "tag_pull" where "repository_id" = ? and "name" in (select "old"."name" from "tag_pull" as "old" where "old"."repository_id" = ? order by "old"."name" limit ?);
 -- retention.advance
 update "retention_run" set "position" = ?, "looked_at" = "looked_at" + ?, "kept" = "kept" + ?, "deleted" = "deleted" + ?, "failed" = "failed" + ? where "id" = ?;
 -- retention.byId
