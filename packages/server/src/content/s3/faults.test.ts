@@ -231,6 +231,20 @@ describeOnS3('F: the S3 store, with faults before the server', () => {
     await expectHealed('one', bytes);
   });
 
+  it('multipart uploads of blobs that nobody goes on with are aborted after a day', async () => {
+    const key = `${prefix}docker/registry/v2/blobs/sha256/ab/abc/data`;
+    const [old, young] = [await sound.beginParts(key, { copied: true }), await sound.beginParts(key, { copied: true })];
+    const upload = (id: string, begun: number) =>
+      `<Upload><Key>${key}</Key><UploadId>${id}</UploadId><Initiated>${new Date(begun).toISOString()}</Initiated></Upload>`;
+    const hour = 3_600_000;
+    const body = `<ListMultipartUploadsResult>${upload(old, Date.now() - 25 * hour)}${upload(young, Date.now() - 23 * hour)}</ListMultipartUploadsResult>`;
+    proxy.inject(always('ListMultipartUploads', { kind: 'answer', status: 200, body }));
+    for await (const id of store.staleUploads(Number.MAX_SAFE_INTEGER)) expect(id).toBe('none');
+    const left: string[] = [];
+    for await (const { uploadId } of sound.openParts(prefix)) left.push(uploadId);
+    expect(left).toEqual([young]);
+  });
+
   it('is led nowhere else by a redirect', async () => {
     const trap = await startFaultProxy(server.endpoint);
     for (const status of [301, 307, 308]) {

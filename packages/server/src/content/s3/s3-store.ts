@@ -25,7 +25,8 @@ interface Options {
   readonly prefix: string;
   /** Whether blobs may be fetched from the bucket directly. */
   readonly redirect: boolean;
-  /** Where a segment of an upload ends, in bytes; for tests. */
+  /** Smaller than in earnest, for tests: memory for parts, and where a segment of an upload ends, in bytes. */
+  readonly pool?: PartPool;
   readonly segmentBytes?: number;
 }
 
@@ -35,11 +36,10 @@ interface Options {
  * here of an upload only saves listings: objects never change, so what this process wrote or hashed is what it commits, or
  * nothing.
  */
-export function createS3Store(bucket: Bucket, { prefix, redirect, segmentBytes }: Options): BlobStore {
+export function createS3Store(bucket: Bucket, { prefix, redirect, pool = new PartPool(PARTS), segmentBytes }: Options): BlobStore {
   const root = `${prefix}docker/registry/v2/`;
   const blobsFolder = `${root}blobs/`;
   const uploadsFolder = `${root}uploads/`;
-  const pool = new PartPool(PARTS);
   /** All that was there of an upload when it was last looked at or written. */
   const known = new LRUCache<string, readonly Entry[]>({ max: KEPT_UPLOADS });
   let checked = -Infinity;
