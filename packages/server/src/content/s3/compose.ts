@@ -3,7 +3,7 @@ import { toFailure } from './failures.ts';
 import type { Piece } from './reader.ts';
 import { LEAST_PART } from './writer.ts';
 
-/** Copied in pieces of about so much, several at once: one copy of all would take S3 minutes. */
+/** Copied in pieces of about so much, several at once: one copy of all would take S3 minutes. Ten MiB at least, or halves are too small. */
 const COPY_BYTES = 256 << 20;
 /** S3 takes 10,000 parts. */
 const MOST_PARTS = 9000;

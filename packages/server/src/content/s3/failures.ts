@@ -12,12 +12,12 @@ const RETRY = { 'Retry-After': '2' };
 
 const told = (error: unknown): Told => error ?? {};
 
-export function statusOf(error: unknown): number | undefined {
+function statusOf(error: unknown): number | undefined {
   return told(error).$metadata?.httpStatusCode;
 }
 
 /** Whether it is this error of S3, by its code. */
-export function isCode(error: unknown, ...codes: readonly string[]): boolean {
+function isCode(error: unknown, ...codes: readonly string[]): boolean {
   const { name = '', Code = '' } = told(error);
   return codes.includes(name) || codes.includes(Code);
 }

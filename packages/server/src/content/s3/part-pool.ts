@@ -1,5 +1,5 @@
 /** Size of a part of a multipart upload, but for the last: S3 takes none below 5 MiB. */
-export const PART_BYTES = 8 << 20;
+const PART_BYTES = 8 << 20;
 /** Free parts that are kept; what a rush needed more is left to the collector of memory. */
 const KEPT = 4;
 

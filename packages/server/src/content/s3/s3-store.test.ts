@@ -7,7 +7,9 @@ import type { BlobStore, UploadWriter } from '../blob-store.ts';
 import { blobStoreContract } from '../contract.ts';
 import { readSmall } from '../read-small.ts';
 import { type Bucket, openBucket } from './bucket.ts';
+import { compose } from './compose.ts';
 import { PartPool } from './part-pool.ts';
+import { createPieceReader } from './reader.ts';
 import { createS3Store } from './s3-store.ts';
 import { describeOnS3, settingsOf, startS3, type TestS3 } from './testing-server.ts';
 
@@ -126,6 +128,25 @@ describeOnS3('the S3 store on versitygw', () => {
       await writer.close();
       await store.commit('one', digestOf(bytes), bytes.length);
       await expectBlob(store, bytes);
+    });
+
+    it('are copied in pieces of like size, none too small', async () => {
+      const key = `${prefix}whole`;
+      await bucket(0).put(`${prefix}source`, bytes);
+      const pieces = [
+        { key: `${prefix}source`, from: 0, start: 0, length: 13 * MIB, of: bytes.length },
+        { key: `${prefix}source`, from: 13 * MIB, start: 13 * MIB, length: 8 * MIB, of: bytes.length },
+      ];
+      expect(await compose(bucket(0), pieces, key, { ifAbsent: true, copyBytes: 10 * MIB })).toBe(true);
+      const reader = createPieceReader(bucket(1), [{ key, from: 0, start: 0, length: bytes.length, of: bytes.length }], bytes.length);
+      const found = Buffer.alloc(bytes.length);
+      await reader.read(found, found.length, 0);
+      await reader.close();
+      expect(found.equals(bytes)).toBe(true);
+      expect(await compose(bucket(0), pieces, key, { ifAbsent: true, copyBytes: 10 * MIB })).toBe(false);
+      const open: string[] = [];
+      for await (const { uploadId } of bucket(0).openParts(prefix)) open.push(uploadId);
+      expect(open).toEqual([]);
     });
 
     it('are fenced by one of two who try it at once, or by none', async () => {
