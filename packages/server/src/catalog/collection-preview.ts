@@ -104,6 +104,5 @@ export async function previewCollection(
 
 /** How much that is: links, blobs whose bytes go, and those bytes; of no more links than `COUNTED`. */
 export async function previewTotals(session: Session, before: number): Promise<{ links: number; blobs: number; bytes: number }> {
-  const { links, blobs, bytes } = (await session.first(totalDue, { before, most: COUNTED })) ?? { links: 0, blobs: 0, bytes: 0 };
-  return { links: Number(links), blobs: Number(blobs), bytes: Number(bytes) };
+  return (await session.first(totalDue, { before, most: COUNTED })) ?? { links: 0, blobs: 0, bytes: 0 };
 }

@@ -270,10 +270,10 @@ export async function collectionBacklog(session: Session, now: number, graceMs: 
   const left = await session.first(countDueStored, { state: 'deleting', now, most: COUNTED });
   const oldest = await oldestDue(session, graceMs);
   return {
-    links: Number(links?.count ?? 0),
-    blobs: Number(live?.count ?? 0),
-    bytes: Number(live?.bytes ?? 0),
-    left: Number(left?.count ?? 0),
+    links: links?.count ?? 0,
+    blobs: live?.count ?? 0,
+    bytes: live?.bytes ?? 0,
+    left: left?.count ?? 0,
     oldest: oldest <= now ? oldest : undefined,
   };
 }

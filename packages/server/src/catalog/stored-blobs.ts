@@ -7,7 +7,7 @@ const query = queriesOf<CatalogTables>('catalog');
 type Blob = { readonly digest: string; readonly size: number };
 
 /** How long a push has a blob to itself that it is about to commit; milliseconds. */
-export const CLAIM_MS = 3_600_000;
+const CLAIM_MS = 3_600_000;
 
 /** How long after its removal a blob is remembered as gone. */
 export const GONE_MS = 3_600_000;
