@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Agent, request } from 'undici';
 import { sha256 } from '../harness/client.ts';
 import { ADMIN } from '../harness/server.ts';
 
 const BASIC = `Basic ${Buffer.from(`${ADMIN.user}:${ADMIN.password}`).toString('base64')}`;
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const TRIES = 100;
+const ANSWERS_WITHIN_MS = 10_000;
 
 interface Answer {
   readonly status: number;
@@ -31,7 +31,6 @@ export interface Trouble {
  */
 export class Traffic {
   readonly #url: string;
-  readonly #agent = new Agent({ connections: 8, headersTimeout: 10_000, bodyTimeout: 10_000 });
   readonly #stop = new AbortController();
   readonly #running: Promise<void>[];
   readonly promised: Promised[] = [];
@@ -106,13 +105,17 @@ export class Traffic {
     for (let attempt = 0; attempt < TRIES; attempt++) {
       try {
         const headers = { authorization: BASIC, 'content-type': type };
-        const response = await request(new URL(path, this.#url), { method, headers, body: body ?? null, dispatcher: this.#agent });
-        const bytes = Buffer.from(await response.body.arrayBuffer());
-        const { location } = response.headers;
-        if (response.statusCode === right) return { status: right, bytes, location: typeof location === 'string' ? location : '' };
-        if (response.statusCode !== 503) return this.#note(`${method} ${path}: ${response.statusCode} ${bytes.toString('utf8', 0, 200)}`);
+        const response = await fetch(new URL(path, this.#url), {
+          method,
+          headers,
+          body: body ?? null,
+          signal: AbortSignal.timeout(ANSWERS_WITHIN_MS),
+        });
+        const bytes = Buffer.from(await response.arrayBuffer());
+        if (response.status === right) return { status: right, bytes, location: response.headers.get('location') ?? '' };
+        if (response.status !== 503) return this.#note(`${method} ${path}: ${response.status} ${bytes.toString('utf8', 0, 200)}`);
       } catch (error) {
-        this.#note(`${method} ${path}: ${String((error as { code?: unknown }).code ?? error)}`);
+        this.#note(`${method} ${path}: ${String((error as { cause?: { code?: unknown } }).cause?.code ?? error)}`);
       }
       this.retried++;
       await delay(100);
