@@ -9,6 +9,7 @@ import './api/index.ts';
 import { migrations } from './app.ts';
 import { openPostgres } from './platform/database/open-postgres.ts';
 import { compilePostgres } from './platform/database/postgres-compiler.ts';
+import { isKept } from './platform/database/postgres-rows.ts';
 import { newDatabase, sharedCluster } from './platform/database/testing-postgres.ts';
 import { QUERIES } from './platform/index.ts';
 
@@ -48,4 +49,13 @@ test('all texts are compared by their bytes, all whole numbers have 64 bits', as
   expect(columns.length).toBeGreaterThan(200);
   expect([...new Set(columns.map(({ type }) => type))].sort()).toEqual(['bigint', 'bytea', 'double precision', 'text']);
   expect(columns.filter(({ type, collation }) => type === 'text' && collation !== 'C')).toEqual([]);
+});
+
+test('of all statements of the product none that reads tags, uploads, jobs, sessions or secrets is kept', () => {
+  const kept = QUERIES.filter((each) => isKept(compilePostgres(each as never)));
+  expect(kept.length).toBeGreaterThan(10);
+  const tables = new Set(kept.flatMap((each) => [...compilePostgres(each as never).tables]));
+  for (const table of ['tag', 'upload_session', 'job', 'session', 'access_key_secret', 'totp', 'stored_blob', 'repository_blob']) {
+    expect(tables).not.toContain(table);
+  }
 });

@@ -46,7 +46,7 @@ export async function prepareClient(client: Client): Promise<void> {
     `SELECT current_setting('server_version_num') AS version, current_setting('transaction_read_only') AS readonly,
             current_setting('synchronous_commit') AS commit`,
   );
-  const [{ version = '0', readonly = 'off', commit = 'on' } = {}] = rows;
+  const [{ version, readonly, commit } = { version: '0', readonly: 'off', commit: 'on' }] = rows;
   if (Number(version) < 140_000) throw new Error(`PostgreSQL 14 or later is needed, this is ${version}`);
   if (readonly === 'on') throw new ConnectionLost('the database takes no changes: it is a standby, or set to read only');
   // An answer is a promise, whatever the server's default; stricter settings stay.

@@ -19,7 +19,7 @@ export class Connections {
         max,
         idleTimeoutMillis: IDLE_MS,
         // Awaited by the pool, though its type does not say so.
-        onConnect: (client) => prepareClient(client as never) as unknown as void,
+        onConnect: (client) => prepareClient(client as never) as never,
       });
       pool.on('error', () => undefined); // an idle connection broke; the pool has dropped it
       pool.on('connect', (client) => client.on('error', () => undefined)); // the statement under way fails with it

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { compilePostgres } from './postgres-compiler.ts';
 import { invalidationOf, isKept, TableRows } from './postgres-rows.ts';
-import { QUERIES, queriesOf } from './query.ts';
+import { queriesOf } from './query.ts';
 
 interface Tables {
   user: { id: number; name: string };
@@ -45,16 +45,6 @@ const compiled = (of: unknown) => compilePostgres(of as never);
 test('rows of rights and single rows by equality are kept, and nothing else', () => {
   expect([userById, repositoryByName].map((each) => isKept(compiled(each)))).toEqual([true, true]);
   expect([newest, howMany, beyond, tagged, insertUser].map((each) => isKept(compiled(each)))).toEqual([false, false, false, false, false]);
-});
-
-test('of all statements of the product none that reads tags, uploads, jobs, sessions or secrets is kept', async () => {
-  await import('../../app.ts');
-  const kept = QUERIES.filter((each) => isKept(compiled(each)));
-  expect(kept.length).toBeGreaterThan(10);
-  const tables = new Set(kept.flatMap((each) => [...compiled(each).tables]));
-  for (const table of ['tag', 'upload_session', 'job', 'session', 'access_key_secret', 'totp', 'stored_blob', 'repository_blob']) {
-    expect(tables).not.toContain(table);
-  }
 });
 
 test('others are told of what makes their rows wrong, and of nothing else', () => {

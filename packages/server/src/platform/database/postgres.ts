@@ -126,7 +126,9 @@ class PostgresDatabase implements Database {
   }
 
   async ping(): Promise<void> {
-    await this.#transactions.write(async (tx) => void (await (tx as Connection).script(PING)), { scope: [] });
+    await this.#transactions.write(async (tx) => void (await (tx as unknown as { script(text: string): Promise<unknown> }).script(PING)), {
+      scope: [],
+    });
   }
 
   close(): Promise<void> {
