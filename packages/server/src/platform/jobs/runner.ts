@@ -237,7 +237,7 @@ export function createJobRunner(parts: Parts): JobRunner {
       let ran = 0;
       for (let started = await fill(); started > 0; started = await fill()) {
         ran += started;
-        await Promise.race(running.keys());
+        if (running.size > 0) await Promise.race(running.keys()); // what was quick has ended already
       }
       await Promise.all(running.keys());
       return ran;
