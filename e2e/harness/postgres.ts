@@ -38,7 +38,7 @@ export function databaseOfRun(dataDir: string): Promise<string> | undefined {
 /** All rows of a PostgreSQL database as they are at one instant, in a SQLite of the test's own. */
 export async function copyOfDatabase(url: string): Promise<DatabaseSync> {
   const { Client, types } = await import('pg');
-  const getTypeParser = (oid: number) => (oid === 20 ? Number : types.getTypeParser(oid, 'text'));
+  const getTypeParser = (oid: number): unknown => (oid === 20 ? Number : types.getTypeParser(oid as never, 'text'));
   const client = new Client({ connectionString: url, types: { getTypeParser: getTypeParser as never } });
   const copy = new DatabaseSync(':memory:');
   await client.connect();

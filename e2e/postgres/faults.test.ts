@@ -43,7 +43,7 @@ function load(clients: readonly Client[], name: string): Load {
         await work();
         return;
       } catch (error) {
-        if (error instanceof TypeError) odd.push(String(error.cause ?? error)); // no answer at all
+        if (error instanceof TypeError) odd.push(error.cause instanceof Error ? error.cause.message : error.message); // no answer at all
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     }

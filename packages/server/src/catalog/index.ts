@@ -3,7 +3,7 @@ export { type AffectedImage, pageOfAffected, tagsOfAffected } from './affected.t
 export { type Content, contentOf } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 export { isBaseOfOthers } from './bases.ts';
-export { dropBlobs, findBlob, type LinkedBlob, linkBlob, referenceTo, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
+export { findBlob, type LinkedBlob, linkBlob, referenceTo, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
 export {
   abandonDeletions,
   beginDeletions,
@@ -41,12 +41,12 @@ export {
   postponeRepair,
   quarantineBlob,
 } from './damage.ts';
-export { type DeletionScope, type DoomedManifest, deleteManifestWith, manifestsToDelete } from './deletion.ts';
+export type { DeletionScope, DoomedManifest } from './deletion.ts';
 export type { CatalogEvent } from './events.ts';
 export { findLinkedBlob, type ManifestRow, needsOfManifest, pageOfLinkedBlobs, pageOfManifests, twinsOfManifest } from './everything.ts';
 export { type CollectionHold, holdsInForce, releaseAllHolds, releaseHold, renewHold, takeHold } from './holds.ts';
 export { deleteUnheld, type Removal, subjectOfTag } from './image-removal.ts';
-export { firstImmutable, type Immutability, type ImmutableBy, immutabilityOf } from './immutability.ts';
+export { type Immutability, type ImmutableBy, immutabilityOf } from './immutability.ts';
 export {
   addImmutabilityRule,
   changeImmutabilityRule,
@@ -102,7 +102,6 @@ export {
   type Limited,
   lapseReservations,
   pruneReservations,
-  RESERVED_MS,
   renewReservations,
   reserve,
   takeReservation,
@@ -131,18 +130,16 @@ export {
   type SweptChange,
 } from './tag-history.ts';
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
-export { type CompiledSelector, compileSelector, type Patterns, type TagSelector } from './tag-selectors.ts';
+export type { CompiledSelector, Patterns, TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';
 export { setTrashDays, trashDaysOf } from './trash-days.ts';
 export {
   findManifestInTrash,
-  findTagInTrash,
   findTrashItem,
   hasTrash,
   listTrash,
   type TrashItem,
   type TrashPage,
-  trashedBytes,
   trashWith,
 } from './trash-list.ts';
 export { expiredTrash, forgetItem, type PurgeableItem, purgeItem, trashAges, trashThatWentWith } from './trash-purge.ts';
@@ -176,9 +173,6 @@ export {
 } from './uploads.ts';
 export {
   claimsOf,
-  countLinkedBlob,
-  countUnlinkedBlobs,
-  countUsage,
   holdsBlob,
   type Limits,
   limitsOf,

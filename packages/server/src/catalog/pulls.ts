@@ -129,7 +129,8 @@ export function createPullNotes({ database, clock }: { readonly database: Databa
 
   async function write(): Promise<void> {
     const [ofTags, ofManifests] = [[...tags.values()], [...manifests.values()]];
-    [tags, manifests] = [new Map(), new Map()];
+    tags = new Map();
+    manifests = new Map();
     // In one order, so that processes that write at once do not wait for each other in a circle.
     for (const list of [ofTags, ofManifests]) list.sort((a, b) => a.repositoryId - b.repositoryId || (a.name < b.name ? -1 : 1));
     const options = { durable: false, scope: ['pulls'] };

@@ -92,16 +92,6 @@ function ended(name: string, order: Order): Query<Range & { skip: number }, { id
 const LISTS = { asc: listed('trash', 'asc'), desc: listed('trashDown', 'desc') };
 const ENDS = { asc: ended('trashWindow', 'asc'), desc: ended('trashWindowDown', 'desc') };
 const itemById = query<{ id: number }>()('trashItem', (db, p) => db.selectFrom('trash_item').select(COLUMNS).where('id', '=', p('id')));
-const latestTag = query<{ repositoryId: number; name: string }>()('latestTagInTrash', (db, p) =>
-  db
-    .selectFrom('trash_item')
-    .select(COLUMNS)
-    .where('repository_id', '=', p('repositoryId'))
-    .where('kind', '=', 'tag')
-    .where('name', '=', p('name'))
-    .orderBy('id', 'desc')
-    .limit(1),
-);
 const manifestInTrash = query<{ repositoryId: number; digest: string }>()('manifestInTrash', (db, p) =>
   db
     .selectFrom('trash_item')
@@ -188,11 +178,6 @@ export async function listTrash(
 
 export async function findTrashItem(session: Session, id: number): Promise<TrashItem | undefined> {
   return await session.first(itemById, { id });
-}
-
-/** The last deletion of a tag that is in the trash. */
-export async function findTagInTrash(session: Session, repositoryId: number, name: string): Promise<TrashItem | undefined> {
-  return await session.first(latestTag, { repositoryId, name });
 }
 
 /** A manifest of a repository that is in the trash. */

@@ -185,7 +185,7 @@ async function changes(session: Session, projectId: number): Promise<number> {
 
 async function mendBlob(tx: Session, projectId: number, digest: string): Promise<void> {
   const real = await tx.first(linksOf, { projectId, digest });
-  if (real && real.links > 0) await tx.run(setBlob, { projectId, digest, size: Number(real.size), links: real.links });
+  if (real && real.links > 0) await tx.run(setBlob, { projectId, digest, size: real.size, links: real.links });
   else await tx.run(dropBlob, { projectId, digest });
 }
 
@@ -223,7 +223,7 @@ async function recount(database: Database, projectId: number, signal?: AbortSign
           last = digest;
           if (links !== null || wrong.has(digest)) continue;
           wrong.add(digest);
-          found.bytes += Number((await database.first(linksOf, { projectId, digest }))?.size ?? 0);
+          found.bytes += (await database.first(linksOf, { projectId, digest }))?.size ?? 0;
         }
         await pause(signal);
         if (page.length < PAGE) break;

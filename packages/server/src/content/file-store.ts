@@ -56,8 +56,8 @@ export function openFileStore(root: string): BlobStore {
     const folder = dirname(target);
     await ensureShared(dirname(folder));
     await mkdir(folder).catch(ignore('EEXIST'));
-    await rename(path, target).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
+    await rename(path, target).catch(async (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       await mkdir(folder).catch(ignore('EEXIST')); // the blob was removed meanwhile, and its folder with it
       await rename(path, target);
     });

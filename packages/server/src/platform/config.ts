@@ -401,7 +401,7 @@ export function shownConfig(config: Config): Record<string, unknown> {
     key,
     isSecret(key) && value !== '' ? '***' : typeof value === 'string' ? withoutPassword(value) : value,
   ];
-  return Object.fromEntries(Object.entries(config).map(shown));
+  return Object.fromEntries(Object.entries(config).map(shown)) as Record<string, unknown>;
 }
 
 function isSecret(key: string): boolean {

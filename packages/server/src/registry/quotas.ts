@@ -89,6 +89,7 @@ export function createQuotas({ database, clock, holder }: Pick<RegistryParts, 'd
     let got: Usage = NOTHING;
     let isReserved = false;
     let isTaken = false;
+    const wasTaken = () => isTaken; // set by `take`, which the change calls
 
     async function reserveRoom(more: Usage, bytesMost = 0): Promise<void> {
       try {
@@ -122,7 +123,7 @@ export function createQuotas({ database, clock, holder }: Pick<RegistryParts, 'd
           isTaken = false;
           return await run();
         });
-        if (isTaken) isReserved = false;
+        if (wasTaken()) isReserved = false;
         return result;
       },
       async *guard(chunks) {

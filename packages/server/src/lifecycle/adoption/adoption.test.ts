@@ -395,7 +395,7 @@ describe('adoption', () => {
     const root = mkdtempSync(join(tmpdir(), 'entrepot-storage-'));
     cleanups.push(() => rmSync(root, { recursive: true, force: true }));
     writeFileSync(join(root, 'file'), 'x');
-    const storage = { root } as TestStorage;
+    const storage = { root } as unknown as TestStorage;
     await expect(run(await newDatabase(), storage)).rejects.toThrow('there is no storage of a registry');
   });
 });

@@ -58,7 +58,7 @@ export class Importing {
     } catch (error) {
       const isOwn = error instanceof ImportProblem || error instanceof ManifestError || (error instanceof AppError && error.status < 500);
       if (!isOwn) throw error;
-      this.problems.push({ subject, problem: (error as Error).message });
+      this.problems.push({ subject, problem: error.message });
     }
   }
 

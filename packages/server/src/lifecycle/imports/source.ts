@@ -33,8 +33,8 @@ export function folderSource(root: string): ImageSource {
     async open(path) {
       if (!isPlain(path)) return undefined;
       const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-      const file = await open(posix.join(root, path), flags).catch((error: NodeJS.ErrnoException) => {
-        if (!['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(error.code ?? '')) throw error;
+      const file = await open(posix.join(root, path), flags).catch((error: unknown) => {
+        if (!['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
         return undefined;
       });
       const info = await file?.stat();

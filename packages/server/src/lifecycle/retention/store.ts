@@ -265,7 +265,11 @@ export interface Run {
 type Row = Omit<Policy, 'rules' | 'projects' | 'enabled'> & { rules: string; projects: string | null; enabled: number };
 
 function policyOf({ rules, projects, enabled, ...row }: Row): Policy {
-  return { ...row, rules: JSON.parse(rules), projects: projects === null ? null : JSON.parse(projects), enabled: enabled === 1 };
+  const read = {
+    rules: JSON.parse(rules) as Policy['rules'],
+    projects: projects === null ? null : (JSON.parse(projects) as Policy['projects']),
+  };
+  return { ...row, ...read, enabled: enabled === 1 };
 }
 
 function columnsOf({ rules, projects, enabled, ...others }: PolicySettings, nextAt: number | null): SettingsColumns {

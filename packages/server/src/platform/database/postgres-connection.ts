@@ -28,8 +28,8 @@ export type Driver = typeof import('pg');
 
 /** What all connections have in common. */
 export function clientConfig(driver: Driver, url: string): ClientConfig {
-  const getTypeParser = ((oid: number, format?: 'text' | 'binary') =>
-    PARSERS[oid] ?? driver.types.getTypeParser(oid, format as 'text')) as CustomTypesConfig['getTypeParser'];
+  const getTypeParser = ((oid: Parameters<Driver['types']['getTypeParser']>[0]): unknown =>
+    PARSERS[oid] ?? driver.types.getTypeParser(oid, 'text')) as CustomTypesConfig['getTypeParser'];
   return {
     connectionString: url,
     application_name: 'entrepot',

@@ -39,7 +39,7 @@ export class Connections {
     this.#taken.add(client);
     let connection = this.#wrapped.get(client);
     if (connection === undefined) {
-      connection = new Connection(client as never);
+      connection = new Connection(client);
       this.#wrapped.set(client, connection);
     }
     return connection;

@@ -131,15 +131,15 @@ export class Watch {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
+    const isOver = () => signal.aborted;
     const pause = (ms: number) => delay(ms, undefined, { signal }).catch(() => undefined);
     while (!signal.aborted) {
       try {
         await pause(BEAT_MS);
-        if (this.#connection && !signal.aborted) await this.#beat(this.#connection);
+        if (this.#connection && !isOver()) await this.#beat(this.#connection);
       } catch (error) {
         this.#lost(error instanceof Unanswered);
-        for (let wait = 50; !signal.aborted && !(await this.#reconnected()); wait = Math.min(wait * 2, RECONNECT_MOST_MS))
-          await pause(wait);
+        for (let wait = 50; !isOver() && !(await this.#reconnected()); wait = Math.min(wait * 2, RECONNECT_MOST_MS)) await pause(wait);
       }
     }
   }
