@@ -488,8 +488,6 @@ update "quota_reservation" set "expires_at" = ?;
 update "quota_reservation" set "expires_at" = ? where "holder" = ?;
 -- catalog.lastRepositoryChange
 select "updated_at" as "at" from "repository_change" where "repository_id" = ?;
--- catalog.latestTagInTrash
-select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "repository_id" = ? and "kind" = ? and "name" = ? order by "id" desc limit ?;
 -- catalog.leaseUpload
 update "upload_session" set "lease" = ?, "lease_until" = ?, "updated_at" = ? where "id" = ? and ("lease" is null or "lease" = ? or "lease_until" < ?);
 -- catalog.leaveDeletion
