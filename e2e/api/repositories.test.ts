@@ -137,6 +137,7 @@ describe('artifacts', () => {
     const guest = people.client('guest');
     const byTag = await rest(guest, 'GET', at('facts', '/artifacts/v1'));
     expect(byTag.json()).toEqual({
+      ...{ pulls: 0, pulledAt: null },
       ...{ digest, mediaType: 'application/vnd.oci.image.manifest.v1+json', artifactType: 'application/vnd.oci.image.config.v1+json' },
       size: bytes.length + config.length + layer.length,
       manifestSize: bytes.length,
@@ -238,8 +239,8 @@ describe('tags', () => {
     const history = await everyItem<object>(root, at('tags', '/tags/stable/history?limit=1'));
     expect(history).toEqual([
       { digest: null, previous: two.digest, at: expect.any(String), by: 'maintainer' },
-      { digest: two.digest, previous: one.digest, at: expect.any(String), by: 'developer' },
-      { digest: one.digest, previous: null, at: expect.any(String), by: 'developer' },
+      { held: 'live', digest: two.digest, previous: one.digest, at: expect.any(String), by: 'developer' },
+      { held: 'live', digest: one.digest, previous: null, at: expect.any(String), by: 'developer' },
     ]);
     expect(await everyItem(root, at('tags', '/tags/stable/history?sort=time'))).toEqual([...history].reverse());
   });

@@ -3,6 +3,7 @@ import { AppError, queriesOf, type Session } from '../platform/index.ts';
 import { type Immutability, type ImmutableBy, immutabilityOf } from './immutability.ts';
 import { deleteManifest } from './manifests.ts';
 import { isNeeded } from './needs.ts';
+import { manifestsAbout, partsOf } from './relations.ts';
 import type { CatalogTables } from './schema.ts';
 import { listTagsOfDigest } from './tag-list.ts';
 import { findTag } from './tags.ts';
@@ -10,24 +11,6 @@ import { findTag } from './tags.ts';
 const query = queriesOf<CatalogTables>('catalog');
 type Key = { repositoryId: number; digest: string };
 
-const manifestsAbout = query<Key & { limit: number }>()('manifestsAbout', (db, p) =>
-  db
-    .selectFrom('manifest')
-    .select('digest')
-    .where('repository_id', '=', p('repositoryId'))
-    .where('subject', '=', p('digest'))
-    .orderBy('digest')
-    .limit(p('limit')),
-);
-const partsOf = query<{ id: number; kind: 'blob' | 'manifest'; limit: number }>()('partsOf', (db, p) =>
-  db
-    .selectFrom('manifest_reference')
-    .select('digest')
-    .where('manifest_id', '=', p('id'))
-    .where('kind', '=', p('kind'))
-    .orderBy('digest')
-    .limit(p('limit')),
-);
 const parentsOf = query<Key & { limit: number }>()('parentsOf', (db, p) =>
   db
     .selectFrom('manifest_reference')

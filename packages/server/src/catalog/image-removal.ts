@@ -2,6 +2,7 @@ import { queriesOf, type Session } from '../platform/index.ts';
 import { referenceTo } from './blobs.ts';
 import { immutabilityOf } from './immutability.ts';
 import { deleteManifest, findManifest } from './manifests.ts';
+import { manifestsAbout, partsOf } from './relations.ts';
 import type { CatalogTables } from './schema.ts';
 import { deleteTag, findTag } from './tags.ts';
 
@@ -17,25 +18,6 @@ const tagsAt = query<Key & { limit: number }>()('tagsAtManifest', (db, p) =>
     .orderBy('name')
     .limit(p('limit')),
 );
-const referrersOf = query<Key & { limit: number }>()('followersOfManifest', (db, p) =>
-  db
-    .selectFrom('manifest')
-    .select('digest')
-    .where('repository_id', '=', p('repositoryId'))
-    .where('subject', '=', p('digest'))
-    .orderBy('digest')
-    .limit(p('limit')),
-);
-const childrenOf = query<{ id: number; limit: number }>()('childrenOfManifest', (db, p) =>
-  db
-    .selectFrom('manifest_reference')
-    .select('digest')
-    .where('manifest_id', '=', p('id'))
-    .where('kind', '=', 'manifest')
-    .orderBy('digest')
-    .limit(p('limit')),
-);
-
 /** Manifests that go in one transaction at most; what is left has no tag and is found as such. */
 const MOST = 500;
 
@@ -67,7 +49,7 @@ export async function deleteUnheld(tx: Session, removal: Removal, digest: string
   if (!manifest || gone.length >= MOST) return gone;
   const tags = await tx.all(tagsAt, { repositoryId, digest, limit: 1 });
   if (tags.length > 0 || (await referenceTo(tx, repositoryId, digest, 'manifest'))) return gone;
-  const children = await tx.all(childrenOf, { id: manifest.id, limit: MOST });
+  const children = await tx.all(partsOf, { id: manifest.id, kind: 'manifest', limit: MOST });
   await deleteManifest(tx, repositoryId, digest, by, now);
   gone.push(digest);
   await deleteFollowers(tx, removal, digest, gone);
@@ -85,7 +67,7 @@ async function deleteFollowers(tx: Session, removal: Removal, subject: string, g
     await deleteTag(tx, { repositoryId, name, by, now });
     await deleteUnheld(tx, removal, target, gone);
   }
-  for (const { digest } of await tx.all(referrersOf, { repositoryId, digest: subject, limit: MOST })) {
+  for (const { digest } of await tx.all(manifestsAbout, { repositoryId, digest: subject, limit: MOST })) {
     await deleteUnheld(tx, removal, digest, gone);
   }
 }

@@ -1,7 +1,7 @@
 import type { BlobStore } from './blob-store.ts';
 
 /** All bytes of a blob that has no more than `most`; undefined where it has, or is missing. */
-export async function readSmall(blobs: BlobStore, digest: string, most: number): Promise<Uint8Array | undefined> {
+export async function readSmall(blobs: Pick<BlobStore, 'open'>, digest: string, most: number): Promise<Uint8Array | undefined> {
   const reader = await blobs.open(digest);
   if (!reader) return undefined;
   try {

@@ -102,6 +102,7 @@ export {
   listQuery,
   PAGE_DEFAULT,
   PLAIN_URL,
+  pageByName,
   pageOf,
   type RestCall,
   type Route,

@@ -204,6 +204,17 @@ export function pageOf<T>(
   return { items, next: rows.length > limit && last !== undefined ? cursorOf(...keyOf(last)) : undefined };
 }
 
+/** A page of a short list that was read whole, sorted by name as its rows are, or the other way. */
+export function pageByName<T extends { readonly name: string }>(
+  all: readonly T[],
+  { limit = PAGE_DEFAULT, after, sort }: { readonly limit?: number; readonly after?: string; readonly sort?: string },
+): { readonly items: readonly T[]; readonly next: string | undefined } {
+  const [last] = after === undefined ? [undefined] : readCursor(after, ['']);
+  const isDown = sort === '-name';
+  const rest = last === undefined ? all : all.filter(({ name }) => (isDown ? name < last : name > last));
+  return pageOf(isDown ? rest.toReversed() : rest, limit, ({ name }) => [name]);
+}
+
 /** Refuses a change where `If-Match` names another state than the one there is (RFC 9110 section 13.1.1). */
 export function requireMatch(call: { readonly headers: RestCall<undefined, undefined, undefined, Caller>['headers'] }, etag: string): void {
   const { 'if-match': given } = call.headers;

@@ -15,10 +15,8 @@ import {
   type Caller,
   listOf,
   listQuery,
-  PAGE_DEFAULT,
-  pageOf,
+  pageByName,
   type Route,
-  readCursor,
   requireMatch,
   routesFor,
   type Session,
@@ -128,12 +126,8 @@ function routesAt(database: Session, { path, where, ofPlace, ofRule }: Place): R
       params: ofPlace,
       query: listQuery(['name'], {}),
       answer: listOf(RuleView),
-      async handle({ params, query: { limit = PAGE_DEFAULT, after, sort = 'name' } }) {
-        const [last] = after === undefined ? [undefined] : readCursor(after, ['']);
-        const all = await immutabilityRulesIn(database, await placeIdOf(database, params));
-        if (sort === '-name') all.reverse();
-        const rest = last === undefined ? all : all.filter(({ name }) => (sort === '-name' ? name < last : name > last));
-        const { items, next } = pageOf(rest, limit, ({ name }) => [name]);
+      async handle({ params, query }) {
+        const { items, next } = pageByName(await immutabilityRulesIn(database, await placeIdOf(database, params)), query);
         return { body: { items: items.map(viewOf) }, next };
       },
     }),

@@ -7,10 +7,8 @@ import {
   type Database,
   listOf,
   listQuery,
-  PAGE_DEFAULT,
-  pageOf,
+  pageByName,
   type Route,
-  readCursor,
   repositoryIn,
   requireMatch,
   routesFor,
@@ -76,12 +74,8 @@ function policyRoutesAt(database: Session, { path, where, ofPlace, ofPolicy }: P
       params: ofPlace,
       query: listQuery(['name'], {}),
       answer: listOf(PolicyView),
-      async handle({ params, query: { limit = PAGE_DEFAULT, after, sort = 'name' } }) {
-        const [last] = after === undefined ? [undefined] : readCursor(after, ['']);
-        const all = await policiesIn(database, await placeIdOf(database, params));
-        if (sort === '-name') all.reverse();
-        const rest = last === undefined ? all : all.filter(({ name }) => (sort === '-name' ? name < last : name > last));
-        const { items, next } = pageOf(rest, limit, ({ name }) => [name]);
+      async handle({ params, query }) {
+        const { items, next } = pageByName(await policiesIn(database, await placeIdOf(database, params)), query);
         return { body: { items: items.map(policyView) }, next };
       },
     }),

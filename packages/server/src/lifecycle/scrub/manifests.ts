@@ -7,7 +7,7 @@ import {
   setManifestContent,
   twinsOfManifest,
 } from '../../catalog/index.ts';
-import type { BlobReader } from '../../content/index.ts';
+import { readSmall } from '../../content/index.ts';
 import { audit } from '../../platform/index.ts';
 import type { RepairParts } from './repair.ts';
 
@@ -64,24 +64,8 @@ async function copyOf(
   }
   // Where the store is one that registry:2 filled, manifests lie in it as blobs do.
   for (const { name, open } of [{ name: 'the store', open: (wanted: string) => blobs.open(wanted) }, ...sources]) {
-    const bytes = await open(digest).then(readWhole, () => undefined);
+    const bytes = await readSmall({ open: (wanted) => open(wanted).catch(() => undefined) }, digest, MOST_BYTES);
     if (fits(bytes, digest)) return { bytes, source: name };
   }
   return undefined;
-}
-
-async function readWhole(reader: BlobReader | undefined): Promise<Uint8Array | undefined> {
-  if (!reader) return undefined;
-  try {
-    if (reader.size > MOST_BYTES) return undefined;
-    const bytes = new Uint8Array(reader.size);
-    for (let at = 0; at < bytes.length; ) {
-      const read = await reader.read(bytes.subarray(at), bytes.length - at, at);
-      if (read === 0) return undefined;
-      at += read;
-    }
-    return bytes;
-  } finally {
-    await reader.close();
-  }
 }
