@@ -26,6 +26,8 @@ beforeAll(async () => {
 async function someJob(name: string): Promise<Job> {
   await root.pushImage(`demo/${name}`, 'v1');
   await done(204, root, 'DELETE', `/projects/demo/repositories/${name}`);
+  const [item] = await everyItem<{ id: number }>(root, '/projects/demo/trash?kind=repository&limit=1');
+  await done(204, root, 'DELETE', `/projects/demo/trash/${item?.id}`);
   const [job] = await everyItem<Job>(root, '/jobs?kind=repository.purge&limit=1');
   if (!job) throw new Error('no job was made');
   return job;
