@@ -289,8 +289,6 @@ select "mine"."digest", "mine"."size", exists (select "link"."repository_id" fro
 select "repository"."id" as "repositoryId", "repository"."name" as "repository", "parent"."digest" as "name", "need"."digest" as "other" from "manifest_reference" as "need" inner join "manifest" as "parent" on "parent"."id" = "need"."manifest_id" inner join "repository" on "repository"."id" = "need"."repository_id" left join "manifest" as "child" on "child"."repository_id" = "need"."repository_id" and "child"."digest" = "need"."digest" where "need"."kind" = ? and "child"."id" is null and "repository"."deleted_at" is null limit ?;
 -- catalog.childrenMissingToRestore
 select "trash_reference"."digest" from "trash_reference" left join "manifest" on "manifest"."repository_id" = "trash_reference"."repository_id" and "manifest"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and "manifest"."id" is null order by "trash_reference"."digest" limit ?;
--- catalog.childrenOfManifest
-select "digest" from "manifest_reference" where "manifest_id" = ? and "kind" = ? order by "digest" limit ?;
 -- catalog.claimStored
 insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "state" = ?, "review_at" = case when ("stored_blob"."state" = ? and "stored_blob"."review_at" > "excluded"."review_at") then "stored_blob"."review_at" else "excluded"."review_at" end where ("stored_blob"."state" != ? or "stored_blob"."review_at" <= ?) returning "generation";
 -- catalog.clearAlert
@@ -408,8 +406,6 @@ select "id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "le
 select "review_at" as "at" from "stored_blob" where "state" = ? and "review_at" is not null order by "review_at" limit ?;
 -- catalog.firstUnneeded
 select "unneeded_since" as "at" from "repository_blob" where "unneeded_since" is not null order by "unneeded_since" limit ?;
--- catalog.followersOfManifest
-select "digest" from "manifest" where "repository_id" = ? and "subject" = ? order by "digest" limit ?;
 -- catalog.forgetDamage
 delete from "damaged_blob" where "digest" = ?;
 -- catalog.forgetGone
@@ -828,6 +824,8 @@ delete from "encrypted_upload" where "id" = ?;
 delete from "encrypted_segment" where "upload_id" = ? and "start" >= ?;
 -- content.deleteUnownedDataKey
 delete from "data_key" where "id" = ? and "digest" is null;
+-- content.dropEncryptedTail
+update "encrypted_upload" set "tail" = ? where "id" = ? and "tail_record" > ?;
 -- content.encryptedBlobSize
 select "size" from "data_key" where "digest" = ? limit ?;
 -- content.encryptedUpload

@@ -63,6 +63,9 @@ const holdRow = query<{ id: string; writer: string; now: number }>()('holdEncryp
     .where('id', '=', p('id'))
     .where('writer', '=', p('writer')),
 );
+const dropTail = query<{ id: string; start: number }>()('dropEncryptedTail', (db, p) =>
+  db.updateTable('encrypted_upload').set({ tail: null }).where('id', '=', p('id')).where('tail_record', '>', p('start')),
+);
 const insertSegment = query<{ id: string; start: number; salt: Uint8Array }>()('insertSegment', (db, p) =>
   db.insertInto('encrypted_segment').values({ upload_id: p('id'), start: p('start'), salt: p('salt') }),
 );
@@ -108,6 +111,8 @@ export async function beginSegment(
   { writer, now, ...segment }: { id: string; writer: string; start: number; salt: Uint8Array; now: number },
 ): Promise<boolean> {
   if ((await tx.run(holdRow, { id: segment.id, writer, now })) === 0) return false;
+  // After the store lost what a rest continues: it must not come back behind the records that are written now.
+  await tx.run(dropTail, { id: segment.id, start: segment.start });
   await tx.run(deleteSegments, { id: segment.id, from: segment.start });
   await tx.run(insertSegment, segment);
   return true;
