@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KMS_ALIAS, startKms } from '../../packages/server/src/content/encryption/providers/testing-kms.ts';
 import { startVault } from '../../packages/server/src/content/encryption/providers/testing-vault.ts';
+import { blobFile, canary, expectNoCanary, holdsCanary } from '../harness/canary.ts';
 import { begin, Client, must, sha256 } from '../harness/client.ts';
 import { until } from '../harness/raw.ts';
 import { done, refused, rest } from '../harness/rest.ts';
@@ -11,7 +12,6 @@ import { startServer, type TestServer, temporaryFolder } from '../harness/server
 
 const name = 'demo/app';
 const options = { encryption: 'file' };
-const CANARY = 'no disk may ever hold this canary so that it can be read; ';
 
 let server: TestServer;
 let client: Client;
@@ -21,21 +21,9 @@ beforeAll(async () => {
 });
 afterAll(async () => expect(await server.stop()).toBe(0));
 
-const canary = (bytes: number) => Buffer.from(CANARY.repeat(Math.ceil(bytes / CANARY.length)).slice(0, bytes));
-
-function expectNoCanary(): void {
-  const files = readdirSync(server.dataDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  expect(files.length).toBeGreaterThan(3);
-  for (const { parentPath, name: file } of files) {
-    const holds = readFileSync(join(parentPath, file)).includes(CANARY.slice(0, 20));
-    expect([file, holds]).toEqual([file, false]);
-  }
-}
-
 const get = async (digest: string, headers: Record<string, string> = {}) =>
   await client.request('GET', `/v2/${name}/blobs/${digest}`, { headers });
-const dataOf = (digest: string) =>
-  join(server.dataDir, 'storage/docker/registry/v2/blobs/sha256', digest.slice(7, 9), digest.slice(7), 'data');
+const dataOf = (digest: string) => blobFile(server.dataDir, digest);
 
 test('a rotation by command and by REST touches no blob, is recorded, and lets the old version go', async () => {
   const layers = Array.from({ length: 10 }, () => randomBytes(2000));
@@ -91,11 +79,11 @@ test('what lay in the clear stays readable when encryption is switched on, and i
   server = await startServer({ dataDir, options });
   client = new Client(server.url);
   for (let looks = 0; looks < 3; looks++) for (const each of bytes) expect((await get(sha256(each))).bytes.equals(each)).toBe(true);
-  await until('all is encrypted', () => bytes.every((each) => !readFileSync(dataOf(sha256(each))).includes(CANARY.slice(0, 20))));
+  await until('all is encrypted', () => bytes.every((each) => !holdsCanary(readFileSync(dataOf(sha256(each))))));
   for (const each of bytes) expect((await get(sha256(each))).bytes.equals(each)).toBe(true);
   expect((await must(client, [204], 'GET', half)).headers.get('range')).toBe('0-0'); // it starts over
   await must(client, [201], 'PUT', `${half}?digest=${sha256(canary(250_000))}`, { body: canary(250_000) });
-  expectNoCanary();
+  expectNoCanary(server.dataDir);
   expect(await server.stop()).toBe(0);
   server = before;
   client = new Client(server.url);

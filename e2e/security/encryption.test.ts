@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { blobFile, canary, expectNoCanary } from '../harness/canary.ts';
 import { begin, Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import { head, metric, openRaw, until } from '../harness/raw.ts';
 import { startServer, type TestServer } from '../harness/server.ts';
 
 const name = 'demo/app';
 const options = { encryption: 'file' };
-const CANARY = 'no disk may ever hold this canary so that it can be read; ';
 const RECORD = 65_536;
 
 let server: TestServer;
@@ -19,28 +19,16 @@ beforeAll(async () => {
 });
 afterAll(async () => expect(await server.stop()).toBe(0));
 
-const canary = (bytes: number) => Buffer.from(CANARY.repeat(Math.ceil(bytes / CANARY.length)).slice(0, bytes));
-
-function expectNoCanary(): void {
-  const files = readdirSync(server.dataDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  expect(files.length).toBeGreaterThan(3);
-  for (const { parentPath, name: file } of files) {
-    const holds = readFileSync(join(parentPath, file)).includes(CANARY.slice(0, 20));
-    expect([file, holds]).toEqual([file, false]);
-  }
-}
-
 const get = async (digest: string, headers: Record<string, string> = {}) =>
   await client.request('GET', `/v2/${name}/blobs/${digest}`, { headers });
-const dataOf = (digest: string) =>
-  join(server.dataDir, 'storage/docker/registry/v2/blobs/sha256', digest.slice(7, 9), digest.slice(7), 'data');
+const dataOf = (digest: string) => blobFile(server.dataDir, digest);
 
 describe('uploads of every kind leave no readable byte on disk', () => {
   test('small, in one request', async () => {
     const bytes = canary(3000);
     await client.pushBlob(name, bytes);
     await must(client, [201], 'POST', `/v2/${name}/blobs/uploads/?digest=${sha256(canary(5000))}`, { body: canary(5000) });
-    expectNoCanary();
+    expectNoCanary(server.dataDir);
     expect((await get(sha256(bytes))).bytes.equals(bytes)).toBe(true);
   });
 
@@ -55,7 +43,7 @@ describe('uploads of every kind leave no readable byte on disk', () => {
       },
     });
     await must(client, [201], 'PUT', `${await begin(client, name)}?digest=${sha256(other)}`, { body: stream });
-    expectNoCanary();
+    expectNoCanary(server.dataDir);
     expect((await get(sha256(bytes))).bytes.equals(bytes)).toBe(true);
     expect((await get(sha256(other))).bytes.equals(other)).toBe(true);
   });
@@ -69,24 +57,24 @@ describe('uploads of every kind leave no readable byte on disk', () => {
       const answer = await must(client, [202], 'PATCH', location, { headers, body: bytes.subarray(at, at + length) });
       at += length;
       expect(answer.headers.get('range')).toBe(`0-${at - 1}`);
-      expectNoCanary();
+      expectNoCanary(server.dataDir);
     }
     const connection = await openRaw(server);
     connection.send(head('PATCH', location, { 'Content-Length': bytes.length - at }));
     connection.send(bytes.subarray(at, at + 300_000));
     await until('the bytes arrive', async () => (await metric(server, 'entrepot_transfers_running')) === 1);
-    expectNoCanary();
+    expectNoCanary(server.dataDir);
     connection.socket.destroy();
     await until('the upload is given back', async () => (await metric(server, 'entrepot_transfers_running')) === 0);
     const range = (await must(client, [204], 'GET', location)).headers.get('range') ?? '';
     const have = Number(range.split('-')[1]) + 1;
     expect(have).toBeGreaterThanOrEqual(at);
-    expectNoCanary();
+    expectNoCanary(server.dataDir);
     await must(client, [201], 'PUT', `${location}?digest=${sha256(bytes)}`, {
       headers: { 'Content-Range': `${have}-${bytes.length - 1}` },
       body: bytes.subarray(have),
     });
-    expectNoCanary();
+    expectNoCanary(server.dataDir);
     expect((await get(sha256(bytes))).bytes.equals(bytes)).toBe(true);
   });
 
@@ -95,7 +83,7 @@ describe('uploads of every kind leave no readable byte on disk', () => {
     await must(client, [202], 'PATCH', location, { body: canary(200_000) });
     await must(client, [204], 'DELETE', location);
     await must(client, [400], 'PUT', `${await begin(client, name)}?digest=${sha256('another')}`, { body: canary(3_000_000) });
-    expectNoCanary();
+    expectNoCanary(server.dataDir);
     expect(readdirSync(join(server.dataDir, 'storage/docker/registry/v2/uploads'))).toEqual([]);
   });
 });
