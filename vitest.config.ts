@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** Rooms whose tests run on PostgreSQL too, each time; ENTREPOT_TEST_DATABASE=postgres has all of them run there. */
@@ -8,6 +9,8 @@ const ORDER_OF_TURNS = ['packages/server/src/access/passwords.test.ts'];
 
 export default defineConfig({
   test: {
+    // Most files wait for servers and disks more than they compute: two at a time even where there are two processors.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     globalSetup: ['packages/server/src/platform/database/testing-setup.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
