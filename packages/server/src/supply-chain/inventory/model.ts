@@ -1,0 +1,96 @@
+/** Kinds of packages, as package URLs name them; `binary` is what a classifier recognised in a file that no package owns. */
+export const COMPONENT_TYPES = [
+  'deb',
+  'apk',
+  'rpm',
+  'alpm',
+  'npm',
+  'pypi',
+  'golang',
+  'maven',
+  'gem',
+  'composer',
+  'cargo',
+  'nuget',
+  'conda',
+  'binary',
+] as const;
+
+export type ComponentType = (typeof COMPONENT_TYPES)[number];
+
+/** Something that is installed. Two are the same where all of this is. */
+export interface Component {
+  readonly type: ComponentType;
+  /** As the ecosystem writes it, normalised by its rules; of Maven `group:artifact`, of npm with its scope, of Go the module path. */
+  readonly name: string;
+  /** As installed, with epoch and release where there are such. */
+  readonly version: string;
+  readonly arch?: string;
+  /** What the package was built from: advisories of distributions name sources. Absent where it is the same. */
+  readonly source?: { readonly name: string; readonly version: string };
+  /** Label of an RPM module stream. */
+  readonly modularity?: string;
+  /** SPDX expressions, or what was found where it is none (then `LicenseRef-…`). */
+  readonly licences: readonly string[];
+  /** Of binaries of Go: packages that are linked in, for hints on what can be reached. */
+  readonly symbols?: readonly string[];
+  /** Name of the cataloguer. */
+  readonly foundBy: string;
+}
+
+/** A file of a layer that says what is installed, with what it says. */
+export interface Evidence {
+  /** Path from the root of the image, without a leading slash. */
+  readonly path: string;
+  readonly components: readonly Component[];
+}
+
+/** `os-release`, as far as it counts. */
+export interface OsRelease {
+  /** `debian`, `alpine`, `rhel`, …; lower case. */
+  readonly id: string;
+  readonly versionId: string;
+  readonly idLike: readonly string[];
+  readonly prettyName: string;
+}
+
+/** Why an inventory does not say everything: then nothing may be called clean. */
+export type Incomplete =
+  | { readonly reason: 'limit'; readonly limit: 'entries' | 'bytes' | 'ratio' | 'nesting' | 'time' | 'components' }
+  | { readonly reason: 'malformed'; readonly detail: string }
+  /** Encrypted, or of a kind that is no file system. */
+  | { readonly reason: 'unscannable'; readonly detail: string };
+
+/** What one layer holds, whatever lies below it. Made once for each digest. */
+export interface LayerInventory {
+  readonly digest: string;
+  /** Uncompressed digest, as `rootfs.diff_ids` names it; absent where the layer was not read to its end. */
+  readonly diffId?: string;
+  readonly evidence: readonly Evidence[];
+  readonly osRelease?: OsRelease & { readonly path: string };
+  /** Paths that the layer takes away from those below, and folders whose content it hides. */
+  readonly whiteouts: readonly string[];
+  readonly opaque: readonly string[];
+  /** Paths that packages of the operating system own, as far as other cataloguers could find something there. */
+  readonly owned: readonly string[];
+  /** Uncompressed bytes and entries that were read. */
+  readonly bytes: number;
+  readonly entries: number;
+  readonly incomplete?: Incomplete;
+}
+
+/** A component of an image. */
+export interface InstalledComponent extends Component {
+  /** Where the image's file system says it is installed. */
+  readonly paths: readonly string[];
+  /** The layer that last wrote its evidence, and its place from the bottom. */
+  readonly layer: { readonly digest: string; readonly index: number };
+}
+
+/** What an image holds: its layers, one over the other. */
+export interface ImageInventory {
+  readonly osRelease?: OsRelease;
+  readonly components: readonly InstalledComponent[];
+  /** Of each layer that does not say everything. */
+  readonly incomplete: readonly { readonly layer: string; readonly why: Incomplete }[];
+}
