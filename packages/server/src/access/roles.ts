@@ -7,7 +7,15 @@ interface RoleKind {
   readonly permissions: readonly Permission[];
 }
 
-const LIMITED_GUEST = ['project:read', 'quota:read', 'repository:list', 'repository:pull', 'artifact:read', 'scan:read', 'tag:list'] as const;
+const LIMITED_GUEST = [
+  'project:read',
+  'quota:read',
+  'repository:list',
+  'repository:pull',
+  'artifact:read',
+  'scan:read',
+  'tag:list',
+] as const;
 const GUEST = [...LIMITED_GUEST, 'member:read', 'robot:read'] as const;
 const DEVELOPER = [
   ...GUEST,
@@ -57,7 +65,9 @@ export const ROLES = {
 export type Role = keyof typeof ROLES;
 
 /** What anybody, logged in or not, may do in a public project. */
-export const PUBLIC: ReadonlySet<Permission> = new Set(LIMITED_GUEST.filter((permission) => permission !== 'quota:read' && permission !== 'scan:read'));
+export const PUBLIC: ReadonlySet<Permission> = new Set(
+  LIMITED_GUEST.filter((permission) => permission !== 'quota:read' && permission !== 'scan:read'),
+);
 
 export function isRole(text: string): text is Role {
   return Object.hasOwn(ROLES, text);
