@@ -36,8 +36,11 @@ export interface UploadWriter {
  * Ids and digests were checked against their grammar before they come here.
  */
 export interface BlobStore {
-  /** Opens a blob; undefined where the store has none of that digest. */
-  open(digest: string): Promise<BlobReader | undefined>;
+  /**
+   * Opens a blob; undefined where the store has none of that digest. `pulled`: for a client that pulls it, which a store of two
+   * tiers takes for a reason to have it in the hot one.
+   */
+  open(digest: string, options?: { readonly pulled?: boolean }): Promise<BlobReader | undefined>;
   /** Bytes that an upload has so far, 0 if none arrived. */
   uploadSize(id: string): Promise<number>;
   /**

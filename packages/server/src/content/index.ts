@@ -8,6 +8,7 @@ export { createStreamHash, hashReader, type Received, receive } from './receive.
 export { contentMigrations } from './schema.ts';
 export { sendRange } from './send.ts';
 export { SlabPool } from './slabs.ts';
+export type { MoveOutcome, Place, Room, Tier, TierPolicy, Tiers, TierTotal } from './tiers/tiers.ts';
 
 /** What commands beside a server do to the keys of encryption. */
 export const encryptionCommands = () => import('./encryption/commands.ts');

@@ -5,6 +5,7 @@ import type { Encryption } from './encryption/index.ts';
 import { someKey } from './encryption/key-rows.ts';
 import { openFileCompanions } from './file-companions.ts';
 import { openFileStore } from './file-store.ts';
+import type { Tiers } from './tiers/tiers.ts';
 
 interface Parts {
   readonly database: Database;
@@ -17,6 +18,8 @@ interface Parts {
 export interface ContentStore extends BlobStore {
   /** What encrypts it; undefined where it lies in the clear. */
   readonly encryption?: Encryption;
+  /** What moves blobs between its two tiers; undefined where it has but one. */
+  readonly tiers?: Tiers;
 }
 
 /**
@@ -24,6 +27,7 @@ export interface ContentStore extends BlobStore {
  * of an installation, the server or a command beside it, opens them here, and closes them.
  */
 export async function openStore(config: Config, parts: Parts): Promise<ContentStore> {
+  if (config.coldStorage !== 'off') throw new Error('coldStorage is not there yet');
   const { base, companions } = await openBase(config, parts.log);
   if (config.encryption !== 'off') {
     const { encrypt } = await import('./encryption/index.ts');

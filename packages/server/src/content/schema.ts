@@ -39,6 +39,30 @@ export interface ContentTables {
   encrypted_segment: { upload_id: string; start: number; salt: Uint8Array };
   /** What was done once for the whole store. */
   encryption_mark: { name: string; at: number };
+  /** Blobs of a store with two tiers that are not simply hot: who has no row lies in the hot tier and nowhere else. */
+  blob_tier: {
+    digest: string;
+    /** The copy that counts. `archived`: it lies in the cold tier and must be restored there before it can be read. */
+    tier: 'hot' | 'cold' | 'archived';
+    /** Since when; milliseconds since 1970. */
+    since: number;
+    /** Bytes of a copy as it lies: of an encrypted blob more than its content has. 0 where nothing was moved yet. */
+    bytes: number;
+    /** SHA-256 of those bytes, in hex, as they were read back after the last move; null before. */
+    sha256: string | null;
+    /** The tier that may have a copy besides, which does not count. */
+    leftover: 'hot' | 'cold' | null;
+    /** When that copy is to be taken away. */
+    leftover_at: number | null;
+    /** Who may change the copies at the moment, until when, and what for; null where nobody does. */
+    owner: string | null;
+    owner_until: number | null;
+    task: string | null;
+    /** 1 where somebody waits for the owner to give up. */
+    wanted: number;
+    /** When the cold tier was asked to restore it from the archive; null where it was not. */
+    restore_at: number | null;
+  };
 }
 
 export const contentMigrations: readonly Migration[] = [
@@ -81,6 +105,27 @@ export const contentMigrations: readonly Migration[] = [
         .createTable('encryption_mark')
         .addColumn('name', 'text', (c) => c.primaryKey())
         .addColumn('at', 'bigint', (c) => c.notNull()),
+    ],
+  },
+  {
+    name: '0002-tiers',
+    up: ({ db }) => [
+      db.schema
+        .createTable('blob_tier')
+        .addColumn('digest', 'text', (c) => c.primaryKey())
+        .addColumn('tier', 'text', (c) => c.notNull())
+        .addColumn('since', 'bigint', (c) => c.notNull())
+        .addColumn('bytes', 'bigint', (c) => c.notNull())
+        .addColumn('sha256', 'text')
+        .addColumn('leftover', 'text')
+        .addColumn('leftover_at', 'bigint')
+        .addColumn('owner', 'text')
+        .addColumn('owner_until', 'bigint')
+        .addColumn('task', 'text')
+        .addColumn('wanted', 'integer', (c) => c.notNull())
+        .addColumn('restore_at', 'bigint'),
+      db.schema.createIndex('blob_tier_place').on('blob_tier').columns(['tier', 'digest', 'bytes']),
+      db.schema.createIndex('blob_tier_leftover').on('blob_tier').columns(['leftover_at']),
     ],
   },
 ];

@@ -170,6 +170,17 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'answer downloads of larger blobs with a redirect to an address at the S3 server that is valid for minutes',
   }),
+  coldStorage: Type.String({
+    pattern: '^(off|files|s3)$',
+    default: 'off',
+    description: 'a second, cheaper tier for blobs that are hardly read: off, files in coldDirectory, or an s3 bucket',
+  }),
+  coldDirectory: Type.String({ default: '', description: 'folder of the cold tier of coldStorage: files, on another disk' }),
+  coldBucket: Type.String({
+    pattern: '^([a-z0-9A-Z][a-zA-Z0-9._-]{1,253})?$',
+    default: '',
+    description: 'bucket of coldStorage: s3, at the server and with the keys of the s3 options; empty for s3Bucket, where storage is files',
+  }),
   encryption: Type.String({
     pattern: '^(off|file|vault|aws)$',
     default: 'off',
@@ -376,6 +387,7 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
   if (values.get('layoutCompatible') === true && (values.get('storage') !== 'files' || values.get('storageDir') === ''))
     problems.push('layoutCompatible is true; it needs storage files and a storageDir');
   if (values.get('storage') === 's3' && values.get('s3Bucket') === '') problems.push('s3Bucket is empty; storage s3 needs one');
+  problems.push(...tierProblems(values));
   if ((values.get('s3AccessKeyId') === '') !== (values.get('s3SecretKeyFile') === ''))
     problems.push('s3AccessKeyId and s3SecretKeyFile are given together, or neither');
   if ((values.get('encryptionVaultKey') === '') !== (values.get('encryptionVaultTokenFile') === ''))
@@ -388,6 +400,27 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
     problems.push('databaseUrl and databaseUrlFile are both given; one of them is enough');
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.fromEntries(values) as Config;
+}
+
+function tierProblems(values: ReadonlyMap<string, unknown>): string[] {
+  const text = (key: Key) => String(values.get(key));
+  const [cold, bucket] = [text('coldStorage'), text('coldBucket') || text('s3Bucket')];
+  const problems: string[] = [];
+  if (cold === 'off') return problems;
+  if (text('layoutCompatible') === 'true')
+    problems.push('coldStorage is given; registry:2 cannot take over what lies in two tiers (layoutCompatible)');
+  if (cold === 'files') {
+    if (text('coldDirectory') === '') problems.push('coldDirectory is empty; coldStorage files needs one');
+    if (text('storage') === 's3') problems.push('coldStorage is files; behind storage s3 it must be s3');
+    const hot = text('storageDir') === '' ? resolve(text('dataDir'), 'storage') : resolve(text('storageDir'));
+    if (text('coldDirectory') !== '' && resolve(text('coldDirectory')) === hot)
+      problems.push('coldDirectory is the folder of the hot tier; it must be another, on another disk');
+  } else {
+    if (bucket === '') problems.push('coldBucket is empty; coldStorage s3 needs one');
+    if (text('storage') === 's3' && bucket === text('s3Bucket'))
+      problems.push('coldBucket is the bucket of the hot tier; it must be another');
+  }
+  return problems;
 }
 
 /** Text as it may be shown: of an address with a password in it the rest (invariant 11). */
