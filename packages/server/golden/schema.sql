@@ -338,6 +338,24 @@ create table "encryption_mark" (
   "at" bigint not null
 );
 
+-- 0002-tiers
+create table "blob_tier" (
+  "digest" text primary key,
+  "tier" text not null,
+  "since" bigint not null,
+  "bytes" bigint not null,
+  "sha256" text,
+  "leftover" text,
+  "leftover_at" bigint,
+  "owner" text,
+  "owner_until" bigint,
+  "task" text,
+  "wanted" integer not null,
+  "restore_at" bigint
+);
+create index "blob_tier_place" on "blob_tier" ("tier", "digest", "bytes");
+create index "blob_tier_leftover" on "blob_tier" ("leftover_at");
+
 -- 0001-access
 create table "user" (
   "id" integer primary key autoincrement,

@@ -85,6 +85,9 @@ describe('configuration', () => {
       s3AccessKeyId: ['a', 'b', 'c'],
       s3SecretKeyFile: ['a', 'b', 'c'],
       s3Checksums: ['required', 'always', 'required'],
+      coldStorage: ['off', 's3', 'off'],
+      coldDirectory: ['d', 'e', 'f'],
+      coldBucket: ['three', 'Three', 'a.b'],
       encryption: ['file', 'off', 'file'],
       encryptionKeyFile: ['a', 'b', 'c'],
       encryptionVaultKey: ['https://a/v1/transit/keys/a', 'http://b:8200/v1/t/keys/b', 'https://[::1]:8200/v1/x/y/keys/c'],
@@ -197,6 +200,19 @@ describe('mistakes', () => {
     expect(mistakes({ flags: { storage: 's3' } })[0]).toContain('s3Bucket is empty');
     for (const flags of [{ s3AccessKeyId: 'a' }, { s3SecretKeyFile: 'a' }]) expect(mistakes({ flags })[0]).toContain('together');
     expect(load({ flags: { storage: 's3', s3Bucket: 'bucket' } }).s3Endpoint).toBe('');
+    const s3 = { storage: 's3', s3Bucket: 'bucket' };
+    for (const [flags, problem] of [
+      [{ coldStorage: 'files' }, 'coldDirectory is empty'],
+      [{ coldStorage: 'files', dataDir: 'a', coldDirectory: './a/storage' }, 'the folder of the hot tier'],
+      [{ coldStorage: 'files', storageDir: 'a', coldDirectory: 'a/' }, 'the folder of the hot tier'],
+      [{ coldStorage: 's3' }, 'coldBucket is empty'],
+      [{ ...s3, coldStorage: 'files', coldDirectory: 'b' }, 'behind storage s3 it must be s3'],
+      [{ ...s3, coldStorage: 's3' }, 'the bucket of the hot tier'],
+      [{ layoutCompatible: 'true', storageDir: 'a', coldStorage: 'files', coldDirectory: 'b' }, 'registry:2 cannot take over'],
+    ] as const)
+      expect(mistakes({ flags })[0]).toContain(problem);
+    expect(load({ flags: { coldStorage: 's3', s3Bucket: 'bucket' } }).coldBucket).toBe('');
+    expect(load({ flags: { ...s3, coldStorage: 's3', coldBucket: 'other' } }).coldBucket).toBe('other');
   });
 
   it('of the address of the database do not show it, whatever is wrong with it (attack class F4)', () => {
@@ -272,6 +288,8 @@ describe('mistakes', () => {
     ['encryptionVaultNamespace', ['a b', 'a\nb']],
     ['encryptionAwsKey', ['a b', 'alias/ä']],
     ['scrubOrphans', ['', 'remove']],
+    ['coldStorage', ['', 'S3', 'on']],
+    ['coldBucket', ['a', '-a', 'a/b']],
     ['outboundProxy', ['proxy:3128', 'socks5://proxy', 'http://proxy/path']],
     ['sparseIndexes', ['', '1', 'yes', 'TRUE']],
   ])('%s: text outside its grammar', (key, texts) => {
