@@ -180,6 +180,62 @@ export const ConfigSchema = Type.Object({
     pattern: '^([a-z0-9A-Z][a-zA-Z0-9._-]{1,253})?$',
     default: '',
     description: 'bucket of coldStorage: s3, at the server and with the keys of the s3 options; empty for s3Bucket, where storage is files',
+  hotTierBytes: Type.Integer({
+    minimum: 0,
+    maximum: 2 ** 53 - 1,
+    default: 0,
+    description: 'what the hot tier may hold, in bytes; 0: the disk that it is on, with all else that is on it',
+  }),
+  hotTierHighPercent: Type.Integer({
+    minimum: 1,
+    maximum: 100,
+    default: 85,
+    description: 'where the hot tier holds more than this share of that, the coldest blobs go to the cold tier',
+  }),
+  hotTierLowPercent: Type.Integer({
+    minimum: 0,
+    maximum: 100,
+    default: 75,
+    description: 'until it holds no more than this share; beyond it nothing is brought back before somebody reads it',
+  }),
+  coldAfterDays: Type.Integer({
+    minimum: 0,
+    maximum: 3650,
+    default: 30,
+    description: 'a blob that was read once goes to the cold tier after so many days without another read, even where there is room; 0: never',
+  }),
+  heatHalfLifeDays: Type.Integer({
+    minimum: 1,
+    maximum: 365,
+    default: 7,
+    description: 'after so many days a read counts half as much for where a blob should lie',
+  }),
+  tierMinBytes: Type.Integer({
+    minimum: 1,
+    maximum: 2 ** 40,
+    default: 2 ** 20,
+    description: 'smaller blobs, as nearly all configs are, always stay in the hot tier; in bytes',
+  }),
+  tierMinHours: Type.Integer({
+    minimum: 0,
+    maximum: 8760,
+    default: 24,
+    description: 'for so long a blob stays where it is after its push or its last move, unless hotTierBytes is exceeded',
+  }),
+  tierSchedule: Type.String({
+    pattern: '^\\S+( \\S+){4,5}$',
+    default: '*/10 * * * *',
+    description: 'when blobs are moved between the tiers: a cron expression, in UTC',
+  }),
+  tierMibPerSecond: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 64,
+    description: 'how many MiB per second are moved at most; less while requests press',
+  }),
+  heatRecorded: Type.Boolean({
+    default: false,
+    description: 'record what is read though there is no cold tier, so that a simulation can tell what one would do',
   }),
   encryption: Type.String({
     pattern: '^(off|file|vault|aws)$',

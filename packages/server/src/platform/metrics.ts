@@ -26,6 +26,8 @@ interface Sources {
   collection(): Promise<{ readonly links: number; readonly blobs: number; readonly left: number; readonly oldest: number | undefined }>;
   /** Of each kind of audit sink: how far behind, and what is set aside. */
   auditSinks(): Promise<readonly { readonly kind: string; readonly backlog: number; readonly parked: number }[]>;
+  /** Bytes of each tier as last counted; undefined where there is but one. */
+  tiers?(): Promise<readonly { readonly tier: string; readonly bytes: number; readonly blobs: number }[]>;
   /** What is in quarantine, and when scrub was last through with everything, in milliseconds. */
   storage(): Promise<{ readonly damagedBlobs: number; readonly damagedManifests: number; readonly scrubbedAt: number | null }>;
 }
@@ -47,6 +49,10 @@ export interface Metrics {
   sinkFailure(kind: string): void;
   /** Garbage collection has taken away links or objects, so many bytes of them, or has failed to. */
   collected(what: 'links' | 'blobs' | 'bytes' | 'failures', count: number): void;
+  /** A blob of so many bytes was moved to a tier. */
+  tierMoved(to: 'hot' | 'cold', bytes: number): void;
+  /** A client was given a blob from a tier. */
+  tierRead(tier: 'hot' | 'cold' | 'archived'): void;
   /** What is counted only when metrics are read; the same in every process. */
   watch(sources: Sources): void;
 }
@@ -130,6 +136,8 @@ export function createMetrics(): Metrics {
     bytes: collection('bytes', 'Bytes that garbage collection freed'),
     failures: collection('failures', 'Blobs that the store failed to remove; they are tried again'),
   };
+  let tierCounters: ReturnType<typeof countTiers> | undefined;
+  const tierCounts = () => (tierCounters ??= countTiers(registers));
   for (const histogram of [latency, storeTime, databaseTime, jobTime]) registry.registerMetric(histogram.asMetric());
   return {
     registry,
@@ -158,7 +166,12 @@ export function createMetrics(): Metrics {
     job: (kind, outcome, seconds) => jobTime.child(kind, outcome)(seconds),
     sinkFailure: (kind) => sinkFailures.inc({ kind }),
     collected: (what, count) => collections[what].inc(count),
-    watch({ uploadsOpen, jobs, outboxBacklog, auditSinks, collection, storage }) {
+    tierMoved(to, bytes) {
+      tierCounts().moves.inc({ to });
+      tierCounts().bytes.inc({ to }, bytes);
+    },
+    tierRead: (tier) => tierCounts().reads.inc({ tier }),
+    watch({ uploadsOpen, jobs, outboxBacklog, auditSinks, collection, storage, tiers }) {
       const ask = (name: string, help: string, set: (gauge: Gauge) => Promise<void>, labelNames: string[] = []) =>
         new Gauge({
           name,
@@ -207,7 +220,25 @@ export function createMetrics(): Metrics {
       const setAside = async (gauge: Gauge) => {
         for (const { kind, parked } of await auditSinks()) gauge.set({ kind }, parked);
       };
+      if (tiers) {
+        tierCounts();
+        ask('entrepot_tier_stored_bytes', 'Bytes of blobs by the tier they lie in, as last counted', async (gauge) => {
+          for (const { tier, bytes } of await tiers()) gauge.set({ tier }, bytes);
+        }, ['tier']);
+        ask('entrepot_tier_stored_blobs', 'Blobs by the tier they lie in, as last counted', async (gauge) => {
+          for (const { tier, blobs } of await tiers()) gauge.set({ tier }, blobs);
+        }, ['tier']);
+      }
       ask('entrepot_audit_sink_parked', 'Audit records that sinks of a kind refuse whatever is tried', setAside, ['kind']);
     },
+  };
+}
+
+/** Only where there are two tiers: nobody else is shown zeros of them. */
+function countTiers(registers: Registry[]) {
+  return {
+    moves: new Counter({ name: 'entrepot_tier_moves_total', help: 'Blobs moved by plan, by the tier they went to', labelNames: ['to'], registers }),
+    bytes: new Counter({ name: 'entrepot_tier_moved_bytes_total', help: 'Bytes of these blobs', labelNames: ['to'], registers }),
+    reads: new Counter({ name: 'entrepot_tier_reads_total', help: 'Pulls of blobs, by the tier they lay in', labelNames: ['tier'], registers }),
   };
 }

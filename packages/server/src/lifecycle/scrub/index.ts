@@ -1,7 +1,7 @@
 export { chunksOf, examine, wordsOf } from './examine.ts';
 export { folderSource } from './folder-source.ts';
 export { orphanGraceMs, repairParts, scrubJobs, suspectBlob } from './jobs.ts';
-export { createPace, UNPACED } from './pace.ts';
+export { createPace, type Pace, UNPACED } from './pace.ts';
 export { quarantine } from './quarantine.ts';
 export { type RepairParts, type RepairSource, repairBlob } from './repair.ts';
 export { scrubMigrations } from './schema.ts';
