@@ -37,6 +37,7 @@ import {
   createPullNotes,
   freeDeletions,
   lapseReservations,
+  type PullNotes,
 } from './catalog/index.ts';
 import { contentMigrations, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
@@ -50,7 +51,7 @@ import {
   trailMigrations,
 } from './evidence/index.ts';
 import { housekeepingJobs } from './housekeeping.ts';
-import { layout, lifecycleJobs, lifecycleMigrations, scrubState, suspectBlob } from './lifecycle/index.ts';
+import { isHeatRecorded, layout, lifecycleJobs, lifecycleMigrations, scrubState, suspectBlob, tiering } from './lifecycle/index.ts';
 import { type AdaptRoutes, createManagement } from './management.ts';
 import {
   AppError,
@@ -229,13 +230,25 @@ async function buildApp(
     void database
       .write((tx) => suspectBlob(tx, digest, clock.now()), { durable: false })
       .catch((error: unknown) => log.error({ err: error, digest }, 'a suspected blob cannot be looked at'));
-  const pulls = createPullNotes({ database, clock });
+  const counted = createPullNotes({ database, clock });
+  const tierRoom = isHeatRecorded(config) ? await tiering() : undefined;
+  const heat = tierRoom?.openHeatNotes({ database, clock, log }, config);
+  const pulls: PullNotes = heat
+    ? {
+        ...counted,
+        pulled(pull) {
+          counted.pulled(pull);
+          heat.pulled(pull.repositoryId, pull.digest);
+        },
+      }
+    : counted;
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
   const registry = createRegistry({
     ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder, notes, pulls },
     uploadKey: createSecretKey(secrets.derive('uploads')),
     suspect,
+    onBlobRead: heat?.read,
     options: config,
   });
   const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now, notes });
@@ -248,6 +261,8 @@ async function buildApp(
   const compatible = config.layoutCompatible ? await layout() : undefined;
   const layoutParts = compatible?.openLayout({ database, blobs, config });
   if (compatible && layoutParts) consumers.push(compatible.layoutConsumer(layoutParts));
+  const isBusy = () => running >= BUSY_REQUESTS;
+  const lifecycleParts = { database, blobs, tiers: blobs.tiers, clock, log, config, metrics, isBusy };
   const jobs = createJobRunner({
     database,
     clock,
@@ -263,7 +278,8 @@ async function buildApp(
       }),
       ...catalogJobs({ database, clock }),
       ...(blobs.encryption?.jobs ?? []),
-      ...lifecycleJobs({ database, blobs, clock, log, config, metrics, isBusy: () => running >= BUSY_REQUESTS }),
+      ...lifecycleJobs(lifecycleParts),
+      ...(tierRoom?.tierJobs(lifecycleParts) ?? []),
       ...(compatible && layoutParts ? [compatible.layoutJob(layoutParts, clock)] : []),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
@@ -280,6 +296,7 @@ async function buildApp(
     outboxBacklog: () => outboxBacklog(database),
     auditSinks: () => forwardingCounts(database),
     storage: () => scrubState(database),
+    ...(tierRoom && blobs.tiers ? { tiers: () => tierRoom.tierAmounts(database) } : {}),
     collection: () => collectionBacklog(database, clock.now(), config.collectionGraceSeconds * 1000),
   });
   const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
@@ -289,6 +306,7 @@ async function buildApp(
       database,
       stopping: stopping.signal,
       blobs,
+      tiers: blobs.tiers,
       encryption: blobs.encryption,
       readBlob,
       access,
@@ -378,6 +396,7 @@ async function buildApp(
     await blobs.close?.();
     await notes.flush();
     await pulls.flush();
+    await heat?.flush();
     await keyUse.flush().catch((error: unknown) => log.error({ err: error }, 'the last uses of access keys are lost'));
     await database.close();
   }

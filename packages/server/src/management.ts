@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import type { Access, Identity, PasswordChecker, Sessions, Throttle } from './access/index.ts';
-import type { BlobStore, Encryption } from './content/index.ts';
+import type { BlobStore, Encryption, Tiers } from './content/index.ts';
 import type { AuditNotes, Clock, Config, Database, Log, Outbound, RequestOrigin, Route, Seal, Secrets } from './platform/index.ts';
 
 export interface ManagementParts {
@@ -10,6 +10,8 @@ export interface ManagementParts {
   /** Aborted when the process ends. */
   readonly stopping: AbortSignal;
   readonly blobs: BlobStore;
+  /** What moves blobs between two tiers; undefined where there is one. */
+  readonly tiers: Tiers | undefined;
   /** What encrypts blobs; undefined where they lie in the clear. */
   readonly encryption: Encryption | undefined;
   /** A small blob that is stored; undefined where it is missing or larger. */

@@ -8,6 +8,7 @@ import { quotaRoutes } from './quota/routes.ts';
 import { retentionRoutes } from './retention/routes.ts';
 import { scrubRoutes } from './scrub/routes.ts';
 import { tagHistoryRoutes } from './tag-history/routes.ts';
+import { tierRoutes } from './tiers/routes.ts';
 import { trashRoutes } from './trash/routes.ts';
 
 export function lifecycleRoutes(parts: LifecycleParts): Route[] {
@@ -20,5 +21,6 @@ export function lifecycleRoutes(parts: LifecycleParts): Route[] {
     ...trashRoutes(parts),
     ...scrubRoutes(parts),
     ...doctorRoutes(parts),
+    ...tierRoutes(parts),
   ];
 }

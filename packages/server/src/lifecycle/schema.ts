@@ -3,6 +3,7 @@ import { adoptionMigrations } from './adoption/schema.ts';
 import { layoutMigrations } from './layout/schema.ts';
 import { retentionMigration } from './retention/schema.ts';
 import { scrubMigrations } from './scrub/index.ts';
+import { heatMigration } from './tiers/schema.ts';
 
 /** Tables of this room, in the order in which they are made. */
 export const lifecycleMigrations: readonly Migration[] = [
@@ -10,4 +11,5 @@ export const lifecycleMigrations: readonly Migration[] = [
   ...layoutMigrations,
   ...scrubMigrations,
   retentionMigration,
+  heatMigration,
 ];

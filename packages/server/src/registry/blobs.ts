@@ -29,7 +29,7 @@ export interface BlobHandlers {
 }
 
 /** end-2 and end-10 of distribution-spec. */
-export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock, options, suspect }: RegistryParts): BlobHandlers {
+export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock, options, suspect, onBlobRead }: RegistryParts): BlobHandlers {
   const small = new LRUCache<string, Uint8Array>({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length + 200 });
   const openTime = metrics.store('open');
   const renewMs = (options.collectionGraceSeconds * 1000) / 2;
@@ -58,11 +58,14 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock
       response.writeHead(200, [...headers, 'Content-Length', String(size)]);
       endTogether(response, bytes);
       metrics.bytesOut(size);
+      onBlobRead?.(digest, size, size);
       return;
     }
     // An object store knows no more than one range.
     const address = ranges === undefined || ranges.length === 1 ? await blobs.addressOf?.(digest) : undefined;
     if (address !== undefined) {
+      const [part] = ranges ?? [];
+      onBlobRead?.(digest, size, part ? part.end - part.start + 1 : size);
       // It is the caller's, and soon over.
       return answer(response, 307, ['Location', address, 'Docker-Content-Digest', digest, 'Cache-Control', 'no-store']);
     }
@@ -76,6 +79,7 @@ export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock
           ? await sendParts(response, reader, headers, ranges)
           : await sendOne(response, reader, headers, ranges?.[0]);
       metrics.bytesOut(sent);
+      onBlobRead?.(digest, size, sent);
     } catch (error) {
       if (!request.socket.destroyed) log.error({ err: error, digest }, 'a blob could not be sent whole');
       response.destroy();

@@ -35,6 +35,8 @@ export interface RegistryParts {
   readonly options: RegistryOptions;
   /** Seals the ids of upload sessions. */
   readonly uploadKey: KeyObject;
+  /** Told of bytes of a blob of that size that a client was given; undefined where nobody records it. Answers at once. */
+  readonly onBlobRead?: ((digest: string, size: number, bytes: number) => void) | undefined;
   /** Told of a blob that met a request and is not what it should be; does not wait for what is made of it. */
   suspect(digest: string): void;
   /** Names this process in the leases it holds. */
