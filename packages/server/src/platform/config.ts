@@ -202,7 +202,8 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     maximum: 3650,
     default: 30,
-    description: 'a blob that was read once goes to the cold tier after so many days without another read, even where there is room; 0: never',
+    description:
+      'a blob that was read once goes to the cold tier after so many days without another read, even where there is room; 0: never',
   }),
   heatHalfLifeDays: Type.Integer({
     minimum: 1,

@@ -222,12 +222,22 @@ export function createMetrics(): Metrics {
       };
       if (tiers) {
         tierCounts();
-        ask('entrepot_tier_stored_bytes', 'Bytes of blobs by the tier they lie in, as last counted', async (gauge) => {
-          for (const { tier, bytes } of await tiers()) gauge.set({ tier }, bytes);
-        }, ['tier']);
-        ask('entrepot_tier_stored_blobs', 'Blobs by the tier they lie in, as last counted', async (gauge) => {
-          for (const { tier, blobs } of await tiers()) gauge.set({ tier }, blobs);
-        }, ['tier']);
+        ask(
+          'entrepot_tier_stored_bytes',
+          'Bytes of blobs by the tier they lie in, as last counted',
+          async (gauge) => {
+            for (const { tier, bytes } of await tiers()) gauge.set({ tier }, bytes);
+          },
+          ['tier'],
+        );
+        ask(
+          'entrepot_tier_stored_blobs',
+          'Blobs by the tier they lie in, as last counted',
+          async (gauge) => {
+            for (const { tier, blobs } of await tiers()) gauge.set({ tier }, blobs);
+          },
+          ['tier'],
+        );
       }
       ask('entrepot_audit_sink_parked', 'Audit records that sinks of a kind refuse whatever is tried', setAside, ['kind']);
     },
@@ -237,8 +247,18 @@ export function createMetrics(): Metrics {
 /** Only where there are two tiers: nobody else is shown zeros of them. */
 function countTiers(registers: Registry[]) {
   return {
-    moves: new Counter({ name: 'entrepot_tier_moves_total', help: 'Blobs moved by plan, by the tier they went to', labelNames: ['to'], registers }),
+    moves: new Counter({
+      name: 'entrepot_tier_moves_total',
+      help: 'Blobs moved by plan, by the tier they went to',
+      labelNames: ['to'],
+      registers,
+    }),
     bytes: new Counter({ name: 'entrepot_tier_moved_bytes_total', help: 'Bytes of these blobs', labelNames: ['to'], registers }),
-    reads: new Counter({ name: 'entrepot_tier_reads_total', help: 'Pulls of blobs, by the tier they lay in', labelNames: ['tier'], registers }),
+    reads: new Counter({
+      name: 'entrepot_tier_reads_total',
+      help: 'Pulls of blobs, by the tier they lay in',
+      labelNames: ['tier'],
+      registers,
+    }),
   };
 }

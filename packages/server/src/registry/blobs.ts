@@ -29,7 +29,17 @@ export interface BlobHandlers {
 }
 
 /** end-2 and end-10 of distribution-spec. */
-export function createBlobHandlers({ database, blobs, slabs, metrics, log, clock, options, suspect, onBlobRead }: RegistryParts): BlobHandlers {
+export function createBlobHandlers({
+  database,
+  blobs,
+  slabs,
+  metrics,
+  log,
+  clock,
+  options,
+  suspect,
+  onBlobRead,
+}: RegistryParts): BlobHandlers {
   const small = new LRUCache<string, Uint8Array>({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length + 200 });
   const openTime = metrics.store('open');
   const renewMs = (options.collectionGraceSeconds * 1000) / 2;

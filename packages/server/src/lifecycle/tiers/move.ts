@@ -1,6 +1,15 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Tiers } from '../../content/index.ts';
-import { type AuditActor, append, audit, type Clock, type Database, type JobContext, type Log, type Metrics } from '../../platform/index.ts';
+import {
+  type AuditActor,
+  append,
+  audit,
+  type Clock,
+  type Database,
+  type JobContext,
+  type Log,
+  type Metrics,
+} from '../../platform/index.ts';
 import { createPace, suspectBlob } from '../scrub/index.ts';
 import { ticksAt } from './heat.ts';
 import { setHalfLife } from './heat-store.ts';
@@ -38,7 +47,9 @@ export async function boundsOf(
 ): Promise<{ readonly hotBytes: number; readonly settings: TierSettings }> {
   if (settings.capacityBytes > 0) return { hotBytes: counted, settings };
   const room = await tiers.room();
-  return room ? { hotBytes: room.total - room.free, settings: { ...settings, capacityBytes: room.total } } : { hotBytes: counted, settings };
+  return room
+    ? { hotBytes: room.total - room.free, settings: { ...settings, capacityBytes: room.total } }
+    : { hotBytes: counted, settings };
 }
 
 /** Moves what is to be moved by now: first out of the hot tier, then into it. Gives what it did. */

@@ -31,7 +31,12 @@ const pins = query<Of & { limit: number }>()('tierPins', (db, p) =>
     .selectFrom('tier_pin as pin')
     .innerJoin('project', 'project.id', 'pin.project_id')
     .leftJoin('repository', 'repository.id', 'pin.repository_id')
-    .select(['pin.project_id as projectId', 'pin.repository_id as repositoryId', 'project.name as project', 'repository.name as repository'])
+    .select([
+      'pin.project_id as projectId',
+      'pin.repository_id as repositoryId',
+      'project.name as project',
+      'repository.name as repository',
+    ])
     .select(['repository.deleted_at as deletedAt', 'pin.created_at as createdAt', 'pin.created_by as createdBy'])
     .where('pin.project_id', '>=', p('projectId'))
     .where((eb) => eb.or([eb('pin.project_id', '>', p('projectId')), eb('pin.repository_id', '>', p('repositoryId'))]))

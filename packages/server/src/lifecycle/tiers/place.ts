@@ -23,7 +23,11 @@ export interface Placing {
  * Moves what somebody asked for, whatever its heat. Out of the hot tier goes only what no other repository or image has and
  * nobody wants hot; into it comes what there is room for.
  */
-export async function placeRepository(parts: MoveParts, { repositoryId, digest, tier, by }: Placing, context: JobContext): Promise<unknown> {
+export async function placeRepository(
+  parts: MoveParts,
+  { repositoryId, digest, tier, by }: Placing,
+  context: JobContext,
+): Promise<unknown> {
   const { database, clock } = parts;
   const counted = (await findTierState(database))?.hot.bytes ?? 0;
   const { hotBytes, settings } = await boundsOf(parts.tiers, parts.settings, counted);

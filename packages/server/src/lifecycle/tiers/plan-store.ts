@@ -18,7 +18,16 @@ const survey = query<{ after: string; limit: number }>()('surveyBlobs', (db, p) 
     .selectFrom('stored_blob as stored')
     .leftJoin('blob_heat as heat', 'heat.digest', 'stored.digest')
     .leftJoin('blob_tier as place', 'place.digest', 'stored.digest')
-    .select(['stored.digest', 'stored.size', 'stored.state', 'stored.stored_at as storedAt', 'heat.id as heatId', 'heat.score', 'place.tier', 'place.since'])
+    .select([
+      'stored.digest',
+      'stored.size',
+      'stored.state',
+      'stored.stored_at as storedAt',
+      'heat.id as heatId',
+      'heat.score',
+      'place.tier',
+      'place.since',
+    ])
     .where('stored.digest', '>', p('after'))
     .orderBy('stored.digest')
     .limit(p('limit')),
@@ -180,7 +189,6 @@ export async function pageOfLinks(session: Session, repositoryId: number, after:
 export async function isSharedBlob(session: Session, digest: string, repositoryId: number): Promise<boolean> {
   return (await session.first(otherLink, { digest, repositoryId })) !== undefined;
 }
-
 
 const linkOf = query<{ repositoryId: number; digest: string }>()('tierOfLink', (db, p) =>
   db

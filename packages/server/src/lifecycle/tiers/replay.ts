@@ -46,7 +46,16 @@ interface Options {
 
 export function simulated(blob: Pick<PlanBlob, 'size' | 'storedAt' | 'pinned'>, halfLifeMs: number): SimulatedBlob {
   const score = blob.storedAt / halfLifeMs;
-  return { size: blob.size, storedAt: blob.storedAt, pinned: blob.pinned, score, readScore: score, pullScore: null, hot: true, movedAt: null };
+  return {
+    size: blob.size,
+    storedAt: blob.storedAt,
+    pinned: blob.pinned,
+    score,
+    readScore: score,
+    pullScore: null,
+    hot: true,
+    movedAt: null,
+  };
 }
 
 const coldestFirst = (a: PlanBlob, b: PlanBlob) => a.score - b.score;
@@ -72,7 +81,9 @@ export function createReplay({ blobs, fixedBytes, settings, halfLifeMs, firstDay
     const done = { demoted: 0, demotedBytes: 0, promoted: 0, promotedBytes: 0 };
     const presses = settings.capacityBytes > 0 && hotBytes > settings.capacityBytes * settings.high;
     // Where nothing presses only what is idle can go, which needs no order.
-    const hot = present.filter(({ hot: isHot, score }) => isHot && (presses || heatOf(score, moment.ticks) < settings.coldBelow)).sort(coldestFirst);
+    const hot = present
+      .filter(({ hot: isHot, score }) => isHot && (presses || heatOf(score, moment.ticks) < settings.coldBelow))
+      .sort(coldestFirst);
     for (const urgent of [false, true]) {
       if (urgent && !(settings.capacityBytes > 0 && hotBytes > settings.capacityBytes)) break;
       const demotions = planDemotions(settings, moment, hotBytes, { urgent });

@@ -46,7 +46,10 @@ const SHOWN = 500;
 const OfProject = Type.Object({ project: Type.String({ maxLength: 128 }) });
 const OfRepository = Type.Object({
   ...OfProject.properties,
-  repository: Type.String({ maxLength: 255, description: 'name without the project, / written as %2F; _ for the one named as the project' }),
+  repository: Type.String({
+    maxLength: 255,
+    description: 'name without the project, / written as %2F; _ for the one named as the project',
+  }),
 });
 const OfArtifact = Type.Object({ ...OfRepository.properties, reference: Type.String({ maxLength: 160, description: 'tag or digest' }) });
 
@@ -71,10 +74,9 @@ const ArtifactView = Type.Object({
   heat: HEAT,
   pulledAt: Type.Union([Time, Type.Null()]),
   ...ShareView.properties,
-  blobs: Type.Array(
-    Type.Object({ digest: Type.String(), size: Type.Integer(), tier: TierName, since: Type.Union([Time, Type.Null()]) }),
-    { description: `what it needs, its children included; ${SHOWN} at most` },
-  ),
+  blobs: Type.Array(Type.Object({ digest: Type.String(), size: Type.Integer(), tier: TierName, since: Type.Union([Time, Type.Null()]) }), {
+    description: `what it needs, its children included; ${SHOWN} at most`,
+  }),
 });
 const Wanted = Type.Object(
   {
@@ -134,7 +136,10 @@ export function repositoryTierRoutes({ database, tiers }: LifecycleParts): Route
     const { id: projectId } = await requireProject(session, project);
     const pins = await findPins(session, projectId, id);
     if (pins.length === 0) return { repository, pinned: null };
-    return { repository, pinned: pins.some(({ repositoryId }) => repositoryId === WHOLE_PROJECT) ? ('project' as const) : ('repository' as const) };
+    return {
+      repository,
+      pinned: pins.some(({ repositoryId }) => repositoryId === WHOLE_PROJECT) ? ('project' as const) : ('repository' as const),
+    };
   }
 
   return [
@@ -172,7 +177,12 @@ export function repositoryTierRoutes({ database, tiers }: LifecycleParts): Route
         const heatNow = (score: number | null) => (clock && score !== null ? rounded(heatOf(score, ticksAt(clock, now))) : 0);
         return {
           body: {
-            items: images.map(({ digest, score, pulledAt, size }) => ({ digest, heat: heatNow(score), pulledAt: isoOrNull(pulledAt), size })),
+            items: images.map(({ digest, score, pulledAt, size }) => ({
+              digest,
+              heat: heatNow(score),
+              pulledAt: isoOrNull(pulledAt),
+              size,
+            })),
           },
           next: next && cursorOf(...next),
         };
@@ -219,7 +229,10 @@ export function repositoryTierRoutes({ database, tiers }: LifecycleParts): Route
         const { repository = '' } = given;
         const found = what === 'repository' ? await requireRepository(tx, { project: given.project, repository }) : undefined;
         const where = found ? { repository: found.name } : {};
-        return { of: { projectId: project.id, repositoryId: found?.id ?? WHOLE_PROJECT }, resource: { type: 'tier-pin', project: project.name, ...where } };
+        return {
+          of: { projectId: project.id, repositoryId: found?.id ?? WHOLE_PROJECT },
+          resource: { type: 'tier-pin', project: project.name, ...where },
+        };
       };
       return [
         change({
@@ -273,7 +286,12 @@ export function repositoryTierRoutes({ database, tiers }: LifecycleParts): Route
         const digest = body.reference === undefined ? null : (await requireManifest(tx, repository, body.reference)).digest;
         const payload: Placing = { repositoryId: repository.id, digest, tier: body.tier, by: caller.actor.name };
         const job = await enqueue(tx, { kind: PLACE, key: `${repository.id} ${digest ?? 'all'}`, payload, now });
-        const resource = { type: 'repository', project: params.project, repository: repository.name, ...(digest === null ? {} : { digest }) };
+        const resource = {
+          type: 'repository',
+          project: params.project,
+          repository: repository.name,
+          ...(digest === null ? {} : { digest }),
+        };
         return { body: { job }, resource, after: { tier: body.tier } };
       },
     }),

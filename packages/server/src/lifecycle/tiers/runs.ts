@@ -36,14 +36,16 @@ const insertRun = query<{ by: string; at: number; hotBytes: number }>()('insertT
     })
     .returning('id'),
 );
-const updateRun = query<Omit<TierRun, 'startedBy' | 'startedAt' | 'hotBefore' | 'reasons'> & { reasons: string }>()('updateTierRun', (db, p) =>
-  db
-    .updateTable('tier_run')
-    .set({
-      ...{ finished_at: p('finishedAt'), demoted: p('demoted'), demoted_bytes: p('demotedBytes'), promoted: p('promoted') },
-      ...{ promoted_bytes: p('promotedBytes'), failed: p('failed'), reasons: p('reasons'), hot_after: p('hotAfter'), error: p('error') },
-    })
-    .where('id', '=', p('id')),
+const updateRun = query<Omit<TierRun, 'startedBy' | 'startedAt' | 'hotBefore' | 'reasons'> & { reasons: string }>()(
+  'updateTierRun',
+  (db, p) =>
+    db
+      .updateTable('tier_run')
+      .set({
+        ...{ finished_at: p('finishedAt'), demoted: p('demoted'), demoted_bytes: p('demotedBytes'), promoted: p('promoted') },
+        ...{ promoted_bytes: p('promotedBytes'), failed: p('failed'), reasons: p('reasons'), hot_after: p('hotAfter'), error: p('error') },
+      })
+      .where('id', '=', p('id')),
 );
 const BEYOND = { asc: '>', desc: '<' } as const;
 const runs = (name: string, order: Order) =>
@@ -65,10 +67,7 @@ export async function beginRun(tx: Session, run: { by: string; at: number; hotBy
   return row.id;
 }
 
-export async function saveRun(
-  tx: Session,
-  { reasons, ...run }: Omit<TierRun, 'startedBy' | 'startedAt' | 'hotBefore'>,
-): Promise<void> {
+export async function saveRun(tx: Session, { reasons, ...run }: Omit<TierRun, 'startedBy' | 'startedAt' | 'hotBefore'>): Promise<void> {
   await tx.run(updateRun, { ...run, reasons: JSON.stringify(reasons) });
 }
 

@@ -33,7 +33,15 @@ export function halfLifeMs({ halfLifeDays }: Pick<TierChoices, 'halfLifeDays'>):
   return halfLifeDays * DAY_MS;
 }
 
-export function settingsOf({ capacityBytes, highPercent, lowPercent, coldAfterDays, halfLifeDays, minBytes, minHours }: TierChoices): TierSettings {
+export function settingsOf({
+  capacityBytes,
+  highPercent,
+  lowPercent,
+  coldAfterDays,
+  halfLifeDays,
+  minBytes,
+  minHours,
+}: TierChoices): TierSettings {
   // What was read once, and never again, has that heat after so many days.
   const coldBelow = coldAfterDays === 0 ? 0 : 2 ** (-coldAfterDays / halfLifeDays);
   return {

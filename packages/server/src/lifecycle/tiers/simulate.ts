@@ -95,7 +95,11 @@ export async function simulate(
   const settings: TierSettings = { ...settingsOf({ ...choices, capacityBytes }), capacityBytes: capacityBytes / oneOf };
   const fixedBytes = all.smallBytes / oneOf;
 
-  const replay = createReplay({ ...{ blobs: all.blobs, fixedBytes, settings }, halfLifeMs: lifeMs, firstDay: recorded[0]?.day ?? dayOf(now) });
+  const replay = createReplay({
+    ...{ blobs: all.blobs, fixedBytes, settings },
+    halfLifeMs: lifeMs,
+    firstDay: recorded[0]?.day ?? dayOf(now),
+  });
   const byId = new Map(all.blobs.map((blob) => [blob.heatId, blob]));
   const passed: ReplayedDay[] = [];
   for (const { day } of recorded) {
@@ -222,7 +226,8 @@ function planNow(blobs: readonly Loaded[], options: { settings: TierSettings; mo
     way.blobs++;
     way.bytes += blob.size;
     if (reasons) reasons[reason] = (reasons[reason] ?? 0) + 1;
-    if (moves.length < MOVES_SHOWN) moves.push({ digest: blob.digest, size: blob.size, to, reason, heat: heatOf(blob.score, moment.ticks) });
+    if (moves.length < MOVES_SHOWN)
+      moves.push({ digest: blob.digest, size: blob.size, to, reason, heat: heatOf(blob.score, moment.ticks) });
   };
   const sorted = [...blobs].sort((a, b) => a.score - b.score);
   const run = (plan: ReturnType<typeof planDemotions>, some: readonly Loaded[], to: 'hot' | 'cold') => {
@@ -244,7 +249,11 @@ function planNow(blobs: readonly Loaded[], options: { settings: TierSettings; mo
   if (settings.capacityBytes > 0 && result.hotBytes > settings.capacityBytes)
     run(planDemotions(settings, moment, result.hotBytes, { urgent: true }), hot, 'cold');
   const cold = sorted.filter(({ liesHot }) => !liesHot).reverse();
-  run(planPromotions(settings, moment, result.hotBytes), [...cold.filter(({ pinned }) => pinned), ...cold.filter(({ pinned }) => !pinned)], 'hot');
+  run(
+    planPromotions(settings, moment, result.hotBytes),
+    [...cold.filter(({ pinned }) => pinned), ...cold.filter(({ pinned }) => !pinned)],
+    'hot',
+  );
   return { ...result, reasons: reasons ?? {}, kept: kept ?? {}, moves };
 }
 
