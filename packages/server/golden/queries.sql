@@ -1198,6 +1198,90 @@ select "id" from "retention_run" where "policy_id" = ? and "dry" = ? and ("state
 update "retention_policy" set "name" = ?, "description" = ?, "enabled" = ?, "projects" = ?, "rules" = ?, "uncovered" = ?, "untagged_days" = ?, "schedule" = ?, "next_at" = ?, "version" = "version" + ? where "id" = ?;
 -- retention.usedBy
 select "source" from "manifest_use" where "repository_id" = ? and "digest" = ? and "seen_at" > ? order by "seen_at" desc limit ?;
+-- tiers.accessDay
+select "halvings" from "access_day" where "day" = ?;
+-- tiers.accessDays
+select "day", "halvings" from "access_day" where "day" >= ? order by "day" limit ?;
+-- tiers.addBlobAccess
+insert into "blob_access" ("day", "blob_id", "reads", "bytes", "pulls") values (?, ?, ?, ?, ?) on conflict ("day", "blob_id") do update set "reads" = "blob_access"."reads" + "excluded"."reads", "bytes" = "blob_access"."bytes" + "excluded"."bytes";
+-- tiers.blobAccessOf
+select "blob_id" as "id", "reads", "bytes", "pulls" from "blob_access" where "day" = ? and "blob_id" > ? order by "blob_id" limit ?;
+-- tiers.blobHeat
+select "id", "score", "read_score" as "readScore" from "blob_heat" where "digest" = ?;
+-- tiers.coldestBlobs
+select "heat"."id", "heat"."digest", "heat"."score", "heat"."read_at" as "readAt", "stored"."size", "stored"."state", "stored"."stored_at" as "storedAt", "place"."tier", "place"."since" from "blob_heat" as "heat" left join "stored_blob" as "stored" on "stored"."digest" = "heat"."digest" left join "blob_tier" as "place" on "place"."digest" = "heat"."digest" where "heat"."score" >= ? and ("heat"."score" > ? or "heat"."id" > ?) order by "heat"."score" asc, "heat"."id" asc limit ?;
+-- tiers.coldestImages
+select "image"."id", "heat"."digest", "heat"."score", "heat"."pulled_at" as "pulledAt", "image"."content_size" as "size" from "image_heat" as "heat" inner join "manifest" as "image" on "image"."repository_id" = "heat"."repository_id" and "image"."digest" = "heat"."digest" where "heat"."repository_id" = ? and "heat"."score" >= ? and ("heat"."score" > ? or "heat"."digest" > ?) order by "heat"."score" asc, "heat"."digest" asc limit ?;
+-- tiers.countBlobAccess
+select count(*) as "rows" from (select "blob_id" from "blob_access" where "day" = ? limit ?) as "of_day";
+-- tiers.deleteTierPin
+delete from "tier_pin" where "project_id" = ? and "repository_id" = ?;
+-- tiers.dropBlobAccess
+delete from "blob_access" where "day" = ? and "blob_id" in (select "access"."blob_id" from "blob_access" as "access" inner join "blob_heat" as "heat" on "heat"."id" = "access"."blob_id" where "access"."day" = ? and substr("heat"."digest", 8, 4) >= ? limit ?);
+-- tiers.dropOldAccess
+delete from "blob_access" where "day" = (select min("first"."day") as "day" from "blob_access" as "first") and "blob_id" in (select "old"."blob_id" from "blob_access" as "old" where "old"."day" = (select min("first"."day") as "day" from "blob_access" as "first") and "old"."day" < ? order by "old"."blob_id" limit ?);
+-- tiers.dropOldAccessDays
+delete from "access_day" where "day" < ?;
+-- tiers.heatClock
+select "half_life_ms" as "halfLifeMs", "at", "value" from "heat_clock" where "id" = ?;
+-- tiers.hottestBlobs
+select "heat"."id", "heat"."digest", "heat"."score", "heat"."read_at" as "readAt", "stored"."size", "stored"."state", "stored"."stored_at" as "storedAt", "place"."tier", "place"."since" from "blob_heat" as "heat" left join "stored_blob" as "stored" on "stored"."digest" = "heat"."digest" left join "blob_tier" as "place" on "place"."digest" = "heat"."digest" where "heat"."score" <= ? and ("heat"."score" < ? or "heat"."id" < ?) order by "heat"."score" desc, "heat"."id" desc limit ?;
+-- tiers.hottestImages
+select "image"."id", "heat"."digest", "heat"."score", "heat"."pulled_at" as "pulledAt", "image"."content_size" as "size" from "image_heat" as "heat" inner join "manifest" as "image" on "image"."repository_id" = "heat"."repository_id" and "image"."digest" = "heat"."digest" where "heat"."repository_id" = ? and "heat"."score" <= ? and ("heat"."score" < ? or "heat"."digest" < ?) order by "heat"."score" desc, "heat"."digest" desc limit ?;
+-- tiers.imageHeat
+select "score", "pulled_at" as "pulledAt", "day", "day_pulls" as "dayPulls" from "image_heat" where "repository_id" = ? and "digest" = ?;
+-- tiers.imagesByAge
+select "image"."id", "image"."digest", "heat"."score", "heat"."pulled_at" as "pulledAt", "image"."content_size" as "size" from "manifest" as "image" left join "image_heat" as "heat" on "heat"."repository_id" = "image"."repository_id" and "heat"."digest" = "image"."digest" where "image"."repository_id" = ? and "image"."id" > ? order by "image"."id" limit ?;
+-- tiers.insertTierPin
+insert into "tier_pin" ("project_id", "repository_id", "created_at", "created_by") values (?, ?, ?, ?) on conflict ("project_id", "repository_id") do nothing;
+-- tiers.insertTierRun
+insert into "tier_run" ("started_by", "started_at", "finished_at", "hot_before", "hot_after", "demoted", "demoted_bytes", "promoted", "promoted_bytes", "failed", "reasons", "error") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- tiers.linkElsewhere
+select "repository_id" from "repository_blob" where "digest" = ? and "repository_id" != ? limit ?;
+-- tiers.needersOfBlob
+select "manifest_id" from "manifest_reference" where "repository_id" = ? and "digest" = ? and "kind" = ? limit ?;
+-- tiers.newestAccessDay
+select "halvings" from "access_day" order by "day" desc limit ?;
+-- tiers.pinnedRepositories
+select distinct "repository"."id" from "tier_pin" as "pin" inner join "repository" on "repository"."project_id" = "pin"."project_id" where "repository"."deleted_at" is null and "repository"."id" > ? and ("pin"."repository_id" = ? or "pin"."repository_id" = "repository"."id") order by "repository"."id" limit ?;
+-- tiers.saveAccessDay
+insert into "access_day" ("day", "halvings") values (?, ?) on conflict ("day") do update set "halvings" = "excluded"."halvings";
+-- tiers.saveBlobReads
+insert into "blob_heat" ("digest", "score", "read_score", "read_at") values (?, ?, ?, ?) on conflict ("digest") do update set "score" = "excluded"."score", "read_score" = "excluded"."read_score", "read_at" = "excluded"."read_at" returning "id";
+-- tiers.saveHeatClock
+insert into "heat_clock" ("id", "half_life_ms", "at", "value") values (?, ?, ?, ?) on conflict ("id") do update set "half_life_ms" = "excluded"."half_life_ms", "at" = "excluded"."at", "value" = "excluded"."value";
+-- tiers.saveImageHeat
+insert into "image_heat" ("repository_id", "digest", "score", "pulled_at", "day", "day_pulls") values (?, ?, ?, ?, ?, ?) on conflict ("repository_id", "digest") do update set "score" = "excluded"."score", "pulled_at" = "excluded"."pulled_at", "day" = "excluded"."day", "day_pulls" = "excluded"."day_pulls";
+-- tiers.saveTierState
+insert into "tier_state" ("id", "counted_at", "hot_blobs", "hot_bytes", "small_blobs", "small_bytes", "cold_blobs", "cold_bytes", "archived_blobs", "archived_bytes") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do update set "counted_at" = "excluded"."counted_at", "hot_blobs" = "excluded"."hot_blobs", "hot_bytes" = "excluded"."hot_bytes", "small_blobs" = "excluded"."small_blobs", "small_bytes" = "excluded"."small_bytes", "cold_blobs" = "excluded"."cold_blobs", "cold_bytes" = "excluded"."cold_bytes", "archived_blobs" = "excluded"."archived_blobs", "archived_bytes" = "excluded"."archived_bytes";
+-- tiers.seedBlobHeat
+insert into "blob_heat" ("digest", "score") values (?, ?) on conflict ("digest") do nothing;
+-- tiers.someTierPin
+select "project_id" from "tier_pin" limit ?;
+-- tiers.surveyBlobs
+select "stored"."digest", "stored"."size", "stored"."state", "stored"."stored_at" as "storedAt", "heat"."id" as "heatId", "heat"."score", "place"."tier", "place"."since" from "stored_blob" as "stored" left join "blob_heat" as "heat" on "heat"."digest" = "stored"."digest" left join "blob_tier" as "place" on "place"."digest" = "stored"."digest" where "stored"."digest" > ? order by "stored"."digest" limit ?;
+-- tiers.tierOfLink
+select "link"."digest", "link"."size", "place"."tier", "place"."since" from "repository_blob" as "link" left join "blob_tier" as "place" on "place"."digest" = "link"."digest" where "link"."repository_id" = ? and "link"."digest" = ?;
+-- tiers.tierPinOfBlob
+select "pin"."project_id" from "repository_blob" as "link" inner join "repository" on "repository"."id" = "link"."repository_id" inner join "tier_pin" as "pin" on "pin"."project_id" = "repository"."project_id" where "link"."digest" = ? and "repository"."deleted_at" is null and ("pin"."repository_id" = ? or "pin"."repository_id" = "repository"."id") limit ?;
+-- tiers.tierPins
+select "pin"."project_id" as "projectId", "pin"."repository_id" as "repositoryId", "project"."name" as "project", "repository"."name" as "repository", "repository"."deleted_at" as "deletedAt", "pin"."created_at" as "createdAt", "pin"."created_by" as "createdBy" from "tier_pin" as "pin" inner join "project" on "project"."id" = "pin"."project_id" left join "repository" on "repository"."id" = "pin"."repository_id" where "pin"."project_id" >= ? and ("pin"."project_id" > ? or "pin"."repository_id" > ?) order by "pin"."project_id", "pin"."repository_id" limit ?;
+-- tiers.tierPinsOf
+select "repository_id" as "repositoryId", "created_at" as "createdAt", "created_by" as "createdBy" from "tier_pin" where "project_id" = ? and ("repository_id" = ? or "repository_id" = ?) order by "repository_id";
+-- tiers.tierRuns
+select "id", "started_by" as "startedBy", "started_at" as "startedAt", "finished_at" as "finishedAt", "demoted", "promoted", "failed", "demoted_bytes" as "demotedBytes", "promoted_bytes" as "promotedBytes", "reasons", "error", "hot_before" as "hotBefore", "hot_after" as "hotAfter" from "tier_run" where "id" > ? order by "id" asc limit ?;
+-- tiers.tierRunsDown
+select "id", "started_by" as "startedBy", "started_at" as "startedAt", "finished_at" as "finishedAt", "demoted", "promoted", "failed", "demoted_bytes" as "demotedBytes", "promoted_bytes" as "promotedBytes", "reasons", "error", "hot_before" as "hotBefore", "hot_after" as "hotAfter" from "tier_run" where "id" < ? order by "id" desc limit ?;
+-- tiers.tierState
+select "counted_at", "hot_blobs", "hot_bytes", "small_blobs", "small_bytes", "cold_blobs", "cold_bytes", "archived_blobs", "archived_bytes" from "tier_state" where "id" = ?;
+-- tiers.tiersOfRepository
+select "link"."digest", "link"."size", "place"."tier", "place"."since" from "repository_blob" as "link" left join "blob_tier" as "place" on "place"."digest" = "link"."digest" where "link"."repository_id" = ? and "link"."digest" > ? order by "link"."digest" limit ?;
+-- tiers.touchBlobs
+insert into "blob_access" ("day", "blob_id", "reads", "bytes", "pulls") select cast(? as bigint) as "day", "heat"."id", 0 as "reads", 0 as "bytes", cast(? as bigint) as "pulls" from "manifest_reference" as "part" inner join "blob_heat" as "heat" on "heat"."digest" = "part"."digest" inner join "stored_blob" as "stored" on "stored"."digest" = "part"."digest" where "part"."manifest_id" = ? and "part"."kind" = ? and "stored"."size" >= ? and substr("part"."digest", 8, 4) < ? order by "part"."digest" on conflict ("day", "blob_id") do update set "pulls" = "excluded"."pulls" where "blob_access"."pulls" < "excluded"."pulls";
+-- tiers.updateTierRun
+update "tier_run" set "finished_at" = ?, "demoted" = ?, "demoted_bytes" = ?, "promoted" = ?, "promoted_bytes" = ?, "failed" = ?, "reasons" = ?, "hot_after" = ?, "error" = ? where "id" = ?;
+-- tiers.warmBlobs
+insert into "blob_heat" ("digest", "score") select "part"."digest", cast(? as double precision) as "score" from "manifest_reference" as "part" inner join "stored_blob" as "stored" on "stored"."digest" = "part"."digest" where "part"."manifest_id" = ? and "part"."kind" = ? and "stored"."size" >= ? order by "part"."digest" on conflict ("digest") do update set "score" = "excluded"."score" where "blob_heat"."score" < "excluded"."score";
 -- webhooks.anyDue
 select "id" from "webhook_delivery" where "next_at" <= ? limit ?;
 -- webhooks.byId

@@ -858,6 +858,78 @@ create table "manifest_use" (
 );
 create index "manifest_use_seen" on "manifest_use" ("seen_at");
 
+-- 0001-heat
+create table "heat_clock" (
+  "id" integer primary key,
+  "half_life_ms" bigint not null,
+  "at" bigint not null,
+  "value" double precision not null
+);
+create table "blob_heat" (
+  "id" integer primary key autoincrement,
+  "digest" text not null unique,
+  "score" double precision not null,
+  "read_score" double precision,
+  "read_at" bigint
+);
+create index "blob_heat_score" on "blob_heat" ("score", "id");
+create table "image_heat" (
+  "repository_id" integer not null,
+  "digest" text not null,
+  "score" double precision not null,
+  "pulled_at" bigint not null,
+  "day" integer not null,
+  "day_pulls" bigint not null,
+  constraint "image_heat_pk" primary key ("repository_id", "digest")
+);
+create index "image_heat_score" on "image_heat" ("repository_id", "score", "digest");
+create table "access_day" (
+  "day" integer primary key,
+  "halvings" integer not null
+);
+create table "blob_access" (
+  "day" integer not null,
+  "blob_id" integer not null,
+  "reads" double precision not null,
+  "bytes" bigint not null,
+  "pulls" bigint not null,
+  constraint "blob_access_pk" primary key ("day", "blob_id")
+);
+create table "tier_pin" (
+  "project_id" integer not null,
+  "repository_id" integer not null,
+  "created_at" bigint not null,
+  "created_by" text not null,
+  constraint "tier_pin_pk" primary key ("project_id", "repository_id")
+);
+create table "tier_run" (
+  "id" integer primary key autoincrement,
+  "started_by" text not null,
+  "started_at" bigint not null,
+  "finished_at" bigint,
+  "demoted" bigint not null,
+  "demoted_bytes" bigint not null,
+  "promoted" bigint not null,
+  "promoted_bytes" bigint not null,
+  "failed" bigint not null,
+  "reasons" text not null,
+  "hot_before" bigint not null,
+  "hot_after" bigint not null,
+  "error" text
+);
+create table "tier_state" (
+  "id" integer primary key,
+  "counted_at" bigint not null,
+  "hot_blobs" bigint not null,
+  "hot_bytes" bigint not null,
+  "small_blobs" bigint not null,
+  "small_bytes" bigint not null,
+  "cold_blobs" bigint not null,
+  "cold_bytes" bigint not null,
+  "archived_blobs" bigint not null,
+  "archived_bytes" bigint not null
+);
+
 -- 0001-idempotency
 create table "idempotency" (
   "key" text primary key,

@@ -21,6 +21,7 @@ import { createMetrics, QUERIES, sqliteCompiler } from './platform/index.ts';
 test('names, labels and help of all metrics', async () => {
   const metrics = createMetrics();
   metrics.watch({
+    tiers: async () => [],
     uploadsOpen: async () => 0,
     jobs: async () => [],
     outboxBacklog: async () => 0,

@@ -180,6 +180,7 @@ export const ConfigSchema = Type.Object({
     pattern: '^([a-z0-9A-Z][a-zA-Z0-9._-]{1,253})?$',
     default: '',
     description: 'bucket of coldStorage: s3, at the server and with the keys of the s3 options; empty for s3Bucket, where storage is files',
+  }),
   hotTierBytes: Type.Integer({
     minimum: 0,
     maximum: 2 ** 53 - 1,
@@ -463,6 +464,8 @@ function tierProblems(values: ReadonlyMap<string, unknown>): string[] {
   const text = (key: Key) => String(values.get(key));
   const [cold, bucket] = [text('coldStorage'), text('coldBucket') || text('s3Bucket')];
   const problems: string[] = [];
+  if (Number(values.get('hotTierLowPercent')) > Number(values.get('hotTierHighPercent')))
+    problems.push('hotTierLowPercent is more than hotTierHighPercent');
   if (cold === 'off') return problems;
   if (text('layoutCompatible') === 'true')
     problems.push('coldStorage is given; registry:2 cannot take over what lies in two tiers (layoutCompatible)');

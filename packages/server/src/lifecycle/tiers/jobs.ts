@@ -8,6 +8,7 @@ import { pruneHeat } from './prune.ts';
 import { choicesOf, halfLifeMs, settingsOf } from './settings.ts';
 import { simulate } from './simulate.ts';
 import { findTierState } from './state.ts';
+import { surveyTiers } from './survey.ts';
 import { MOVE, MOVE_NOW, PLACE, SIMULATE, type Simulating } from './words.ts';
 
 export interface TierJobParts extends LifecycleJobParts {
@@ -18,11 +19,17 @@ export interface TierJobParts extends LifecycleJobParts {
 /** What moves blobs between the tiers, simulates that, and forgets what is old. */
 export function tierJobs({ tiers, ...parts }: TierJobParts): JobDefinition[] {
   const { database, clock, log, config, metrics, isBusy = () => false } = parts;
+  const choices = choicesOf(config);
   const jobs: JobDefinition[] = [
     {
       kind: 'tiers.prune',
       schedule: { cron: '41 3 * * *' },
-      run: async (_, { signal }) => await pruneHeat(database, clock.now(), signal),
+      async run(_, { signal }) {
+        const pruned = await pruneHeat(database, clock.now(), signal);
+        // Where nothing moves, nothing else counts what there is.
+        if (!tiers) await surveyTiers({ database, clock, halfLifeMs: halfLifeMs(choices), minBytes: choices.minBytes, signal });
+        return pruned;
+      },
     },
     {
       kind: SIMULATE,
@@ -31,7 +38,6 @@ export function tierJobs({ tiers, ...parts }: TierJobParts): JobDefinition[] {
     },
   ];
   if (!tiers) return jobs;
-  const choices = choicesOf(config);
   const settings = settingsOf(choices);
   const move: MoveParts = {
     ...{ database, tiers, clock, log, metrics, settings, isBusy },

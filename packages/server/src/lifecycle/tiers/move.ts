@@ -13,10 +13,11 @@ import {
 import { createPace, suspectBlob } from '../scrub/index.ts';
 import { ticksAt } from './heat.ts';
 import { setHalfLife } from './heat-store.ts';
-import { createMover, type Mover } from './mover.ts';
+import { createMover, type Moved, type Mover } from './mover.ts';
 import { hasPins, pageOfLinks, pageOfPinnedRepositories } from './plan-store.ts';
 import { type Moment, planDemotions, planPromotions, type TierSettings } from './planner.ts';
 import { beginRun, saveRun } from './runs.ts';
+import { saveTierState, type TierState } from './state.ts';
 import { surveyTiers } from './survey.ts';
 import { walkTier } from './walk.ts';
 
@@ -98,7 +99,7 @@ export async function moveByHeat(parts: MoveParts, context: JobContext, by: stri
     return plan.hotBytes();
   }
 
-  return await recordRun(parts, context, { by, hotBytes }, async (mover, before) => {
+  return await recordRun(parts, context, { by, hotBytes, state }, async (mover, before) => {
     let hot = await demote(mover, before, false);
     if (settings.capacityBytes > 0 && hot > settings.capacityBytes) hot = await demote(mover, hot, true);
     return await promote(mover, hot);
@@ -128,7 +129,7 @@ export async function* pinnedCold(database: Database, signal: AbortSignal) {
 export async function recordRun(
   { database, tiers, clock, log, metrics, bytesPerSecond, isBusy }: MoveParts,
   { signal, progress }: JobContext,
-  { by, hotBytes }: { readonly by: string; readonly hotBytes: number },
+  { by, hotBytes, state }: { readonly by: string; readonly hotBytes: number; readonly state: TierState },
   work: Work,
 ): Promise<unknown> {
   const startedAt = clock.now();
@@ -158,6 +159,7 @@ export async function recordRun(
     if (!hasMoved() && id === undefined) return;
     const result = shown();
     id = await database.write(async (tx) => {
+      await saveTierState(tx, stateAfter(state, counts));
       const row = id ?? (await beginRun(tx, { by, at: startedAt, hotBytes }));
       await saveRun(tx, { id: row, ...result, finishedAt, hotAfter, error });
       if (finishedAt !== null) {
@@ -181,6 +183,16 @@ export async function recordRun(
     throw error;
   }
   return { ...shown(), hotBytes: hotAfter };
+}
+
+/** What lay where when the run began, with what it moved since. */
+function stateAfter({ hot, cold, ...others }: TierState, { demoted, demotedBytes, promoted, promotedBytes }: Moved): TierState {
+  const [blobs, bytes] = [promoted - demoted, promotedBytes - demotedBytes];
+  return {
+    ...others,
+    hot: { blobs: hot.blobs + blobs, bytes: hot.bytes + bytes },
+    cold: { blobs: cold.blobs - blobs, bytes: cold.bytes - bytes },
+  };
 }
 
 function textOf(error: unknown): string {

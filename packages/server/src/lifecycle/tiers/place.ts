@@ -4,7 +4,7 @@ import type { JobContext, Session } from '../../platform/index.ts';
 import { boundsOf, type MoveParts, recordRun } from './move.ts';
 import { hasOtherNeeders, isPinned, isSharedBlob, type PlacedLink, pageOfLinks, placedLink } from './plan-store.ts';
 import type { PlanBlob } from './planner.ts';
-import { findTierState } from './state.ts';
+import { surveyTiers } from './survey.ts';
 
 const PAGE = 500;
 /** Indexes within indexes, as deep as anybody makes them. */
@@ -29,9 +29,15 @@ export async function placeRepository(
   context: JobContext,
 ): Promise<unknown> {
   const { database, clock } = parts;
-  const counted = (await findTierState(database))?.hot.bytes ?? 0;
-  const { hotBytes, settings } = await boundsOf(parts.tiers, parts.settings, counted);
-  return await recordRun(parts, context, { by, hotBytes }, async (mover, before) => {
+  const state = await surveyTiers({
+    database,
+    clock,
+    halfLifeMs: parts.halfLifeMs,
+    minBytes: parts.settings.minBytes,
+    signal: context.signal,
+  });
+  const { hotBytes, settings } = await boundsOf(parts.tiers, parts.settings, state.hot.bytes);
+  return await recordRun(parts, context, { by, hotBytes, state }, async (mover, before) => {
     let hot = before;
     for await (const link of linksTo(database, repositoryId, digest, context.signal)) {
       const lies = link.tier ?? 'hot';

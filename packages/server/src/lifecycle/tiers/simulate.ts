@@ -70,7 +70,8 @@ interface Loaded extends SimulatedBlob {
   readonly heatId: number | null;
   /** As it is now, not as it is simulated. */
   readonly liesHot: boolean;
-  readonly recorded: number;
+  /** Score on record; null: nobody has read it since it was stored. */
+  readonly recorded: number | null;
   readonly since: number | null;
 }
 
@@ -113,7 +114,8 @@ export async function simulate(
   // With the half-life that is set the heat of now is known; with another it is what the record says.
   const isSame = heat !== undefined && heat.halfLifeMs === lifeMs;
   const moment: Moment = { now, ticks: isSame ? ticksAt(heat, now) : now / lifeMs };
-  const current = all.blobs.map((blob) => ({ ...blob, score: isSame ? blob.recorded : blob.score, movedAt: blob.since }));
+  const scoreNow = ({ recorded: known, storedAt, score }: Loaded) => (isSame ? (known ?? ticksAt(heat, storedAt)) : score);
+  const current = all.blobs.map((blob) => ({ ...blob, score: scoreNow(blob), movedAt: blob.since }));
   const planned = planNow(current, { settings, moment, hotBytes: all.hotBytes / oneOf });
   const whole = (part: number) => Math.round(part * oneOf);
   const sum = (key: Exclude<keyof ReplayedDay, 'day' | 'demoted' | 'hotAtEnd'>) => passed.reduce((total, day) => total + day[key], 0);
@@ -165,7 +167,7 @@ async function loadBlobs(database: Database, { halvings: first, mostBlobs, minBy
       if (size < minBytes) smallBytes += size;
       if (size < minBytes || tier === 'archived' || !isSampled(digest, bound)) continue;
       const blob = simulated({ size, storedAt, pinned: pinned.has(digest) }, lifeMs);
-      blobs.push({ ...blob, digest, heatId, liesHot, since, recorded: score ?? Number.NEGATIVE_INFINITY });
+      blobs.push({ ...blob, digest, heatId, liesHot, since, recorded: score });
     }
     while (blobs.length > mostBlobs) {
       bound = boundOf(++halvings);
