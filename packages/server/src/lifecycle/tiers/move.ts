@@ -24,7 +24,7 @@ import { walkTier } from './walk.ts';
 const PAGE = 500;
 const SAVE_MS = 5000;
 
-export const TIERER: AuditActor = { kind: 'system', id: null, name: 'tiers', credential: null };
+const TIERER: AuditActor = { kind: 'system', id: null, name: 'tiers', credential: null };
 
 export interface MoveParts {
   readonly database: Database;
@@ -107,7 +107,7 @@ export async function moveByHeat(parts: MoveParts, context: JobContext, by: stri
 }
 
 /** Blobs of repositories that are to be hot, and are not. */
-export async function* pinnedCold(database: Database, signal: AbortSignal) {
+async function* pinnedCold(database: Database, signal: AbortSignal) {
   for (let last = 0; ; ) {
     const repositories = await pageOfPinnedRepositories(database, last, PAGE);
     for (const repositoryId of repositories) {

@@ -50,7 +50,7 @@ export function createMover({ tiers, pace, log, signal, damaged, moved, progress
   const running = new Set<Promise<void>>();
   let full = false;
   let failing = 0;
-  let failure: unknown;
+  let failure: Error | undefined;
   const count = (into: Record<string, number>, reason: string) => {
     into[reason] = (into[reason] ?? 0) + 1;
   };
@@ -89,7 +89,7 @@ export function createMover({ tiers, pace, log, signal, damaged, moved, progress
       if (signal.aborted) return;
       counts.failed++;
       log.warn({ err: error, digest: blob.digest, to }, 'a blob could not be moved to the other tier; it lies where it lay');
-      if (++failing >= MANY_FAILED) failure ??= error;
+      if (++failing >= MANY_FAILED) failure ??= error instanceof Error ? error : new Error(String(error));
     }
   }
 

@@ -259,7 +259,12 @@ function planNow(blobs: readonly Loaded[], options: { settings: TierSettings; mo
   return { ...result, reasons: reasons ?? {}, kept: kept ?? {}, moves };
 }
 
-function scaled(day: ReplayedDay, oneOf: number): ReplayedDay {
-  const parts = Object.entries(day).map(([key, value]) => [key, key === 'day' ? value : Math.round(value * oneOf * 100) / 100]);
-  return Object.fromEntries(parts) as unknown as ReplayedDay;
+function scaled({ day, ...figures }: ReplayedDay, oneOf: number): ReplayedDay {
+  const whole = (figure: number) => Math.round(figure * oneOf * 100) / 100;
+  return {
+    day,
+    ...{ reads: whole(figures.reads), hotReads: whole(figures.hotReads), bytes: whole(figures.bytes), hotBytes: whole(figures.hotBytes) },
+    ...{ fetched: whole(figures.fetched), fetchedBytes: whole(figures.fetchedBytes), hotAtEnd: whole(figures.hotAtEnd) },
+    ...{ demoted: whole(figures.demoted), demotedBytes: whole(figures.demotedBytes) },
+  };
 }

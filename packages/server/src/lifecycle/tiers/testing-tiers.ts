@@ -11,7 +11,6 @@ import {
   putManifest,
 } from '../../catalog/index.ts';
 import { contentMigrations, type MoveOutcome, type Tier, type TierPolicy, type Tiers } from '../../content/index.ts';
-import { roomData } from '../../platform/database/testing.ts';
 import {
   auditMigrations,
   createLog,
@@ -97,15 +96,19 @@ export interface TestRoom {
   push(repository: string, layers: Readonly<Record<string, number>>): Promise<string>;
   idOf(repository: string): Promise<number>;
   manifestOf(repository: string, digest: string): Promise<number>;
-  remove(): Promise<void>;
 }
 
-export async function testRoom(flags: Readonly<Record<string, string>> = {}, start = Date.UTC(2026, 5, 1)): Promise<TestRoom> {
-  const store = roomData([
-    ...[...catalogMigrations, ...contentMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations],
-    heatMigration,
-  ]);
-  const database = await store.open();
+export const TEST_MIGRATIONS = [
+  ...[...catalogMigrations, ...contentMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations],
+  heatMigration,
+];
+
+/** On a database with those migrations. */
+export async function testRoom(
+  database: Database,
+  flags: Readonly<Record<string, string>> = {},
+  start = Date.UTC(2026, 5, 1),
+): Promise<TestRoom> {
   let now = start;
   const clock = {
     now: () => now,
@@ -153,6 +156,5 @@ export async function testRoom(flags: Readonly<Record<string, string>> = {}, sta
       return shaOf(bytes);
     },
     manifestOf: async (repository, digest) => (await findManifest(database, await idOf(repository), digest))?.id ?? 0,
-    remove: () => store.remove(),
   };
 }

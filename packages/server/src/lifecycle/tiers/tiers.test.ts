@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { roomData, type TestData } from '../../platform/database/testing.ts';
 import { createJobRunner, enqueue, type JobContext, type JobRunner, latestJob } from '../../platform/index.ts';
 import { boundOf, dayOf, isSampled, pageOfAccess, recordedDays } from './access-record.ts';
 import { heatOf, ticksAt } from './heat.ts';
@@ -11,19 +12,21 @@ import { pruneHeat } from './prune.ts';
 import { pageOfRuns } from './runs.ts';
 import { simulate } from './simulate.ts';
 import { findTierState } from './state.ts';
-import { shaOf, type TestRoom, testRoom } from './testing-tiers.ts';
+import { shaOf, TEST_MIGRATIONS, type TestRoom, testRoom } from './testing-tiers.ts';
 import { MOVE_NOW, PLACE } from './words.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
+let store: TestData;
 let room: TestRoom;
 let notes: HeatNotes;
 let jobs: JobRunner;
 let signal: AbortSignal;
 
 async function open(flags: Record<string, string> = {}, mostBlobs = 50_000): Promise<void> {
-  room = await testRoom(flags);
+  store = roomData(TEST_MIGRATIONS);
+  room = await testRoom(await store.open(), flags);
   const { database, clock, parts } = room;
   notes = createHeatNotes({ database, clock, log: parts.log, halfLifeMs: parts.config.heatHalfLifeDays * DAY, minBytes: 100, mostBlobs });
   jobs = createJobRunner({ database, clock, log: parts.log, holder: 'one', definitions: tierJobs(parts) });
@@ -43,7 +46,7 @@ async function run(): Promise<unknown> {
 const tiersOf = async (...names: string[]) =>
   await Promise.all(names.map(async (name) => `${name} ${await room.tiers.tierOf(shaOf(name))}`));
 
-afterEach(() => room.remove());
+afterEach(() => store.remove());
 
 describe('heat', () => {
   beforeEach(() => open());
