@@ -39,7 +39,7 @@ import {
   lapseReservations,
   type PullNotes,
 } from './catalog/index.ts';
-import { contentMigrations, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
+import { contentMigrations, freeMoves, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
   checkpointJob,
   createNotes,
@@ -262,7 +262,8 @@ async function buildApp(
   const layoutParts = compatible?.openLayout({ database, blobs, config });
   if (compatible && layoutParts) consumers.push(compatible.layoutConsumer(layoutParts));
   const isBusy = () => running >= BUSY_REQUESTS;
-  const lifecycleParts = { database, blobs, tiers: blobs.tiers, clock, log, config, metrics, isBusy };
+  const repairSources = blobs.spare ? [blobs.spare] : [];
+  const lifecycleParts = { database, blobs, tiers: blobs.tiers, clock, log, config, metrics, repairSources, isBusy };
   const jobs = createJobRunner({
     database,
     clock,
@@ -278,6 +279,7 @@ async function buildApp(
       }),
       ...catalogJobs({ database, clock }),
       ...(blobs.encryption?.jobs ?? []),
+      ...(blobs.tiers?.jobs ?? []),
       ...lifecycleJobs(lifecycleParts),
       ...(tierRoom?.tierJobs(lifecycleParts) ?? []),
       ...(compatible && layoutParts ? [compatible.layoutJob(layoutParts, clock)] : []),
@@ -414,7 +416,10 @@ export async function freeLeases(database: Database, holder?: string): Promise<v
   await database.write(async (tx) => {
     await clearUploadLeases(tx, holder);
     await lapseReservations(tx, holder);
-    if (holder === undefined) await freeDeletions(tx, database.clock.now());
+    if (holder === undefined) {
+      await freeDeletions(tx, database.clock.now());
+      await freeMoves(tx);
+    }
     await freeJobs(tx, holder, database.clock.now());
   });
 }

@@ -71,7 +71,7 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
     const log = createLog('silent');
     return await withStore(config, database, async (blobs) => {
       const actor = commandLine();
-      const parts = { database, blobs, clock: database.clock, log, actor, config, sources: [] };
+      const parts = { database, blobs, clock: database.clock, log, actor, config, sources: blobs.spare ? [blobs.spare] : [] };
       const checks = [
         migrationCheck(database),
         { name: 'clock', title: 'the clock', run: () => clock(database) },

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { migrations, openDatabase } from './app.ts';
 import { commandLine } from './command-line.ts';
-import { type BlobStore, openStore } from './content/index.ts';
+import { type ContentStore, openStore } from './content/index.ts';
 import {
   type AuditActor,
   type Clock,
@@ -21,7 +21,7 @@ const appliedMigrations = query()('appliedMigrations', (db) => db.selectFrom('mi
 /** An installation as a command beside the server sees it. */
 export interface Installation {
   readonly database: Database;
-  readonly blobs: BlobStore;
+  readonly blobs: ContentStore;
   readonly clock: Clock;
   readonly log: Log;
   readonly actor: AuditActor;
@@ -58,7 +58,7 @@ export async function withInstallation<T>(config: Config, work: (installation: I
 }
 
 /** Opens the store of an installation, does something with it, and closes it. */
-export async function withStore<T>(config: Config, database: Database, work: (blobs: BlobStore) => Promise<T>): Promise<T> {
+export async function withStore<T>(config: Config, database: Database, work: (blobs: ContentStore) => Promise<T>): Promise<T> {
   const outbound = createOutbound(config);
   try {
     const blobs = await openStore(config, { database, outbound, clock: database.clock, log: createLog('silent') });

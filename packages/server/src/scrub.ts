@@ -29,8 +29,9 @@ export interface Scrubbed {
 /** Reads and verifies everything once, beside a running server too, and repairs what can be repaired. */
 export async function scrubInstallation(config: Config, options: ScrubOptions): Promise<Scrubbed> {
   const { repairFrom, damagedOnly, rate, signal, progress } = options;
-  const sources = repairFrom.map(folderSource);
+  const folders = repairFrom.map(folderSource);
   return await withInstallation(config, async ({ database, blobs, clock, log, actor }) => {
+    const sources = [...(blobs.spare ? [blobs.spare] : []), ...folders];
     const parts = { database, blobs, clock, log, actor, sources };
     const repaired: string[] = [];
     const result = async (pass: Pass | undefined): Promise<Scrubbed> => {

@@ -3,6 +3,8 @@ export interface BlobReader {
   readonly size: number;
   /** Where the bytes are those of an open file as they are: its descriptor. */
   readonly descriptor?: number;
+  /** Where the bytes are in an archive: reading fails with ArchivedBlob before they were restored. */
+  readonly archived?: 'archived' | 'restoring';
   /** Says that bytes `start` to `end` (inclusive) are read next, in order: a store far away then asks for them once. */
   announce?(start: number, end: number): void;
   /** Fills at most `length` bytes of `buffer` from `position`; gives how many were read, 0 at the end. */
@@ -67,6 +69,10 @@ export interface BlobStore {
   blobs(): AsyncIterable<StoredBlob>;
   /** An address that gives the blob to whoever has it, for a few minutes; undefined where the bytes have to pass through here. */
   addressOf?(digest: string): Promise<string | undefined>;
+  /** Asks for an archived blob to be readable for some days, which takes hours; nothing happens where that was asked for before. */
+  restore?(digest: string): Promise<void>;
+  /** Whether `openUploadForReading` gives what a writer wrote that is still open. */
+  readonly readsOpenUploads?: boolean;
   /** Throws unless the store can be written to. */
   ping(): Promise<void>;
   /** Ends connections that are kept. */

@@ -80,6 +80,8 @@ export function openFileStore(root: string): BlobStore {
 
     openUploadForReading: (id) => openReader(uploadPath(id)),
 
+    readsOpenUploads: true,
+
     async commit(id, digest, size) {
       const path = uploadPath(id);
       const fd = await openFile(path, OPEN_OR_MAKE, 0o600); // an empty blob never had a byte to write

@@ -1,3 +1,4 @@
+export { ArchivedBlob } from './archived.ts';
 export type { BlobReader, BlobStore, StoredBlob, UploadWriter } from './blob-store.ts';
 export type { Encryption } from './encryption/index.ts';
 export { openFileStore, openReadOnlyStore } from './file-store.ts';
@@ -8,6 +9,7 @@ export { createStreamHash, hashReader, type Received, receive } from './receive.
 export { contentMigrations } from './schema.ts';
 export { sendRange } from './send.ts';
 export { SlabPool } from './slabs.ts';
+export { freeMoves } from './tiers/start-rows.ts';
 export type { MoveOutcome, Place, Room, Tier, TierPolicy, Tiers, TierTotal } from './tiers/tiers.ts';
 
 /** What commands beside a server do to the keys of encryption. */

@@ -47,6 +47,14 @@ export async function requireShared(database: Database, all: readonly Shared[]):
   }
 }
 
+/** The value that all instances have for a name: what was there before, else the one that is proposed first. */
+export async function agreedOn(database: Database, name: string, proposed: string): Promise<string> {
+  const known = (await database.first(find, { name }))?.value;
+  if (known !== undefined) return known;
+  await database.write((tx) => Promise.resolve(tx.run(settle, { name, value: proposed })));
+  return (await database.first(find, { name }))?.value ?? proposed;
+}
+
 /** The mark of a folder, made where it has none, by which instances find out whether they see the same folder. */
 export function folderMark(folder: string): string {
   const path = join(folder, '.entrepot');

@@ -12,6 +12,7 @@ import { type ByteRange, parseRanges } from './ranges.ts';
 /** Blobs up to this size, configs above all, are kept in memory once read. */
 const SMALL_BYTES = 64 * 1024;
 const CACHE_BYTES = 24 << 20;
+const PULLED = { pulled: true } as const;
 
 /** A blob is data, whatever its bytes say: browsers neither guess its type nor run it. */
 const BLOB_HEADERS = [
@@ -178,7 +179,7 @@ export function createBlobHandlers({
   }
 
   async function openBlob(digest: string, size: number): Promise<BlobReader> {
-    const reader = await blobs.open(digest);
+    const reader = await blobs.open(digest, PULLED);
     if (reader?.size === size) return reader;
     await reader?.close();
     throw damaged(digest, reader ? `${reader.size} bytes, not ${size}` : 'no bytes at all');

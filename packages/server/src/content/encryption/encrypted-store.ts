@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { parseDigest } from '@entrepot/oci';
 import { AppError, type Clock, type Database } from '../../platform/index.ts';
+import { ArchivedBlob } from '../archived.ts';
 import type { BlobReader, BlobStore, UploadWriter } from '../blob-store.ts';
 import { BATCH, type CipherThreads } from './cipher-threads.ts';
 import { copyContent } from './copy-content.ts';
@@ -208,8 +209,8 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
     }, soft(id));
   }
 
-  async function open(digest: string): Promise<BlobReader | undefined> {
-    const reader = await base.open(digest);
+  async function open(digest: string, options?: { readonly pulled?: boolean }): Promise<BlobReader | undefined> {
+    const reader = await base.open(digest, options);
     if (!reader) return undefined;
     try {
       const opened = await openSealed(reader, digest);
@@ -272,7 +273,11 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
       }
     },
     async remove(digest) {
-      const keyId = await keyIdOf(base, digest);
+      // Of one that cannot be read before it was restored, the keys are looked after later.
+      const keyId = await keyIdOf(base, digest).catch((error: unknown) => {
+        if (!(error instanceof ArchivedBlob)) throw error;
+        return undefined;
+      });
       await base.remove(digest);
       if (keyId !== undefined) await keys.remove(keyId);
       const now = clock.now();

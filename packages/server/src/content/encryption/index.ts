@@ -25,8 +25,15 @@ interface Parts {
   readonly log: Log;
 }
 
+interface Encrypted {
+  readonly store: BlobStore;
+  readonly encryption: Encryption;
+  /** The blobs of another store, opened with the same keys. */
+  viewOf(base: BlobStore): Pick<BlobStore, 'open'>;
+}
+
 /** Puts encryption around a store. Throws where the configured keys are not those of the blobs that are there. */
-export async function encrypt(config: Config, parts: Parts): Promise<{ store: BlobStore; encryption: Encryption }> {
+export async function encrypt(config: Config, parts: Parts): Promise<Encrypted> {
   const { base, companions, database, outbound, clock, log } = parts;
   const known = await someKey(database);
   const providers = openProviders(config, { keyFile: keyFileOf(config), isNew: known === undefined, outbound });
@@ -46,5 +53,6 @@ export async function encrypt(config: Config, parts: Parts): Promise<{ store: Bl
     },
   };
   await encryptStoredOnce(database, clock.now());
-  return { store, encryption: { keys, jobs: encryptionJobs({ base, store, companions, database, keys, clock, log }) } };
+  const viewOf = (other: BlobStore) => createEncryptedStore({ base: other, database, keys, threads, clock });
+  return { store, viewOf, encryption: { keys, jobs: encryptionJobs({ base, store, companions, database, keys, clock, log }) } };
 }

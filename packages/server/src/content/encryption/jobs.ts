@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { parseDigest } from '@entrepot/oci';
 import type { Clock, Database, JobContext, JobDefinition, Log } from '../../platform/index.ts';
+import { ArchivedBlob } from '../archived.ts';
 import type { BlobStore, Companions } from '../blob-store.ts';
 import { copyContent } from './copy-content.ts';
 import { companionOf, companionText, type DataKeys } from './data-keys.ts';
@@ -48,7 +49,9 @@ export function encryptionJobs({ base, store, companions, database, keys, clock,
     const isThere = due.some(({ placed }) => placed < 0) && (await holdsAny(base)); // nothing is forgotten for a store that is not mounted
     await inGroups(due, async ({ id, digest, placed }) => {
       signal.throwIfAborted();
-      if (digest === null || (await keyIdOf(base, digest)) === id) return await setPlaced(database, { id, placed: 1, lookAt: null });
+      const there = digest === null ? id : await keyIdOf(base, digest).catch(unlessArchived);
+      if (there === ARCHIVED) return await setPlaced(database, { id, placed, lookAt: clock.now() + FORGET_MS });
+      if (there === id) return await setPlaced(database, { id, placed: 1, lookAt: null });
       if (placed >= 0 || !isThere) return await setPlaced(database, { id, placed: -1, lookAt: clock.now() + FORGET_MS });
       await keys.remove(id);
     });
@@ -114,7 +117,8 @@ export function encryptionJobs({ base, store, companions, database, keys, clock,
     const count = { encrypted: 0, bytes: 0, failed: 0, before: 0 };
     for await (const { digest, size } of base.blobs()) {
       signal.throwIfAborted();
-      if ((await wasPlaced(database, digest)) || (await keyIdOf(base, digest)) !== undefined) {
+      // What lies in an archive in the clear stays so until it is read again.
+      if ((await wasPlaced(database, digest)) || (await keyIdOf(base, digest).catch(unlessArchived)) !== undefined) {
         count.before++;
         continue;
       }
@@ -172,6 +176,14 @@ export function encryptionJobs({ base, store, companions, database, keys, clock,
 }
 
 class BadContent extends Error {}
+
+/** In place of the key of a blob that cannot be read before it was restored. */
+const ARCHIVED = 'archived';
+
+function unlessArchived(error: unknown): typeof ARCHIVED {
+  if (error instanceof ArchivedBlob) return ARCHIVED;
+  throw error;
+}
 
 /** Asks for blobs in the clear to be encrypted where that was never done to its end. */
 export async function encryptStoredOnce(database: Database, now: number): Promise<void> {

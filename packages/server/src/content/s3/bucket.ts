@@ -3,8 +3,8 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
-import type { CompletedPart, ListMultipartUploadsCommandOutput, S3ClientConfig } from '@aws-sdk/client-s3';
-import { isMissing, isNotImplemented, isPresent, toFailure } from './failures.ts';
+import type { CompletedPart, HeadObjectCommandOutput, ListMultipartUploadsCommandOutput, S3ClientConfig } from '@aws-sdk/client-s3';
+import { isBeingRestored, isMissing, isNotImplemented, isPresent, toFailure } from './failures.ts';
 
 export interface BucketSettings {
   readonly bucket: string;
@@ -25,6 +25,13 @@ export interface BucketObject {
   readonly size: number;
   /** Milliseconds since 1970. */
   readonly modified: number;
+}
+
+/** What is known of one object without its bytes. */
+export interface ObjectFacts {
+  readonly size: number;
+  /** Where its bytes are in an archive class of S3, and not restored. */
+  readonly archived?: 'archived' | 'restoring';
 }
 
 export interface OpenParts {
@@ -53,6 +60,10 @@ export interface Span {
 export interface Bucket {
   /** Size of an object; undefined where there is none. */
   size(key: string): Promise<number | undefined>;
+  /** More of an object; undefined where there is none. */
+  facts(key: string): Promise<ObjectFacts | undefined>;
+  /** Asks for an archived object to be readable for some days; nothing happens where that was asked for before. */
+  restore(key: string): Promise<void>;
   /** Those bytes as a stream, which may end early: then its reader has to notice. */
   get(span: Span, signal: AbortSignal): Promise<Readable>;
   put(key: string, bytes: Uint8Array): Promise<void>;
@@ -79,6 +90,10 @@ const ATTEMPTS = 3;
 /** Longest that a connection may be silent while an answer is due. */
 const SILENT_MS = 130_000;
 const SOCKETS = 512;
+/** How long what was restored from an archive can be read. */
+const RESTORED_DAYS = 7;
+/** Classes of S3 whose bytes have to be restored first; Glacier Instant Retrieval is none. */
+const ARCHIVES = new Set<string>(['GLACIER', 'DEEP_ARCHIVE']);
 
 /** Time for one attempt, and for all of them together. */
 interface Deadline {
@@ -157,16 +172,35 @@ export async function openBucket(settings: BucketSettings, { patience = 1 }: { p
     });
   }
 
-  const size: Bucket['size'] = async (Key) => {
-    const head = client.send(new s3.HeadObjectCommand({ Bucket, Key }), within(QUICK)).catch((error: unknown) => {
+  async function head(Key: string): Promise<HeadObjectCommandOutput | undefined> {
+    const found = client.send(new s3.HeadObjectCommand({ Bucket, Key }), within(QUICK)).catch((error: unknown) => {
       if (isMissing(error)) return undefined;
       throw error;
     });
-    return (await tried(head))?.ContentLength;
-  };
+    return await tried(found);
+  }
+
+  const size: Bucket['size'] = async (key) => (await head(key))?.ContentLength;
 
   return {
     size,
+
+    async facts(key) {
+      const found = await head(key);
+      if (found?.ContentLength === undefined) return undefined;
+      const archived = archivedBy(found);
+      return { size: found.ContentLength, ...(archived ? { archived } : {}) };
+    },
+
+    async restore(Key) {
+      const found = await head(Key);
+      // What S3 archives by itself is restored for good, and takes no number of days.
+      const days = found?.ArchiveStatus === undefined ? { Days: RESTORED_DAYS } : {};
+      const RestoreRequest = { ...days, GlacierJobParameters: { Tier: 'Standard' } } as const;
+      await client.send(new s3.RestoreObjectCommand({ Bucket, Key, RestoreRequest }), within(QUICK)).catch((error: unknown) => {
+        if (!isBeingRestored(error)) throw toFailure(error);
+      });
+    },
 
     async get({ key: Key, start, end }, signal) {
       const Range = `bytes=${start}-${end}`;
@@ -289,6 +323,13 @@ export async function openBucket(settings: BucketSettings, { patience = 1 }: { p
 /** The bucket and key as a header names them: each component of the path encoded. */
 function sourceOf(bucket: string, key: string): string {
   return [bucket, ...key.split('/')].map(encodeURIComponent).join('/');
+}
+
+/** Whether an object has to be restored before it can be read, by what S3 says of its class, and of a restoration (`x-amz-restore`). */
+function archivedBy({ StorageClass, ArchiveStatus, Restore = '' }: Partial<HeadObjectCommandOutput>): ObjectFacts['archived'] {
+  if (!ARCHIVES.has(StorageClass ?? '') && ArchiveStatus === undefined) return undefined;
+  if (Restore.includes('ongoing-request="true"')) return 'restoring';
+  return Restore.includes('ongoing-request="false"') ? undefined : 'archived';
 }
 
 interface Sums {

@@ -1,4 +1,5 @@
 import { AppError } from '../../platform/index.ts';
+import { ArchivedBlob } from '../archived.ts';
 
 /** What an error of the S3 client tells; all of it may be absent. */
 interface Told {
@@ -37,9 +38,20 @@ export function isNotImplemented(error: unknown): boolean {
   return statusOf(error) === 501 || isCode(error, 'NotImplemented');
 }
 
+/** The bytes are in an archive. */
+function isArchived(error: unknown): boolean {
+  return isCode(error, 'InvalidObjectState');
+}
+
+/** It was asked to be restored before. */
+export function isBeingRestored(error: unknown): boolean {
+  return isCode(error, 'RestoreAlreadyInProgress');
+}
+
 /** Whatever fails at the bucket is told as storage that is full, or cannot be reached: nothing was stored, and it is tried again. */
 export function toFailure(error: unknown): AppError {
   if (error instanceof AppError) return error;
+  if (isArchived(error)) return new ArchivedBlob(error);
   if (statusOf(error) === 507 || isCode(error, ...FULL)) {
     return new AppError('storage_full', 'the registry has no space left; nothing was stored', { cause: error, headers: RETRY });
   }

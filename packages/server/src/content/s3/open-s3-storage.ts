@@ -5,10 +5,14 @@ import { openBucket } from './bucket.ts';
 import { createS3Companions } from './s3-companions.ts';
 import { createS3Store } from './s3-store.ts';
 
-/** The bucket as it is configured. Throws for settings that cannot be used; a server that is down is no failure here. */
-export async function openS3Storage(config: Config, log: Log): Promise<{ base: BlobStore; companions: Companions }> {
+/** The bucket as it is configured, or another one at the same server. Throws for settings that cannot be used; a server that is down is no failure here. */
+export async function openS3Storage(
+  config: Config,
+  log: Log,
+  { name = config.s3Bucket, redirect = config.s3Redirect }: { name?: string; redirect?: boolean } = {},
+): Promise<{ base: BlobStore; companions: Companions }> {
   const bucket = await openBucket({
-    bucket: config.s3Bucket,
+    bucket: name,
     region: config.s3Region,
     endpoint: config.s3Endpoint,
     pathStyle: config.s3Addressing === 'path' || (config.s3Addressing === 'auto' && config.s3Endpoint !== ''),
@@ -17,10 +21,10 @@ export async function openS3Storage(config: Config, log: Log): Promise<{ base: B
     caFile: config.outboundCaFile,
   });
   const prefix = config.s3Prefix === '' ? '' : `${config.s3Prefix.replace(/\/$/, '')}/`;
-  const base = createS3Store(bucket, { prefix, redirect: config.s3Redirect });
+  const base = createS3Store(bucket, { prefix, redirect });
   // It may be down at the moment; what is wrong with the settings is seen here first.
   void base.ping().catch((error: unknown) => {
-    log.error({ err: (error as Error).cause ?? error, bucket: config.s3Bucket }, 'the bucket cannot be written to');
+    log.error({ err: (error as Error).cause ?? error, bucket: name }, 'the bucket cannot be written to');
   });
   return { base, companions: createS3Companions(bucket, `${prefix}docker/registry/v2/encryption/`) };
 }

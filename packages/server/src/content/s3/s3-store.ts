@@ -106,9 +106,14 @@ export function createS3Store(bucket: Bucket, { prefix, redirect, pool = new Par
   return {
     async open(digest) {
       const key = blobKey(digest);
-      const size = await bucket.size(key);
-      return size === undefined ? undefined : createPieceReader(bucket, [{ key, from: 0, start: 0, length: size, of: size }], size);
+      const facts = await bucket.facts(key);
+      if (facts === undefined) return undefined;
+      const { size, archived } = facts;
+      const reader = createPieceReader(bucket, [{ key, from: 0, start: 0, length: size, of: size }], size);
+      return archived ? { ...reader, archived } : reader;
     },
+
+    restore: (digest) => bucket.restore(blobKey(digest)),
 
     async uploadSize(id) {
       return lengthOf(extentsOf(await look(id)));

@@ -96,7 +96,7 @@ function operationOf({ method = '', url = '', headers }: IncomingMessage): strin
     case 'PUT':
       return query.has('partNumber') ? (isCopy ? 'UploadPartCopy' : 'UploadPart') : isCopy ? 'CopyObject' : 'PutObject';
     case 'POST':
-      return query.has('uploads') ? 'CreateMultipartUpload' : 'CompleteMultipartUpload';
+      return query.has('restore') ? 'RestoreObject' : query.has('uploads') ? 'CreateMultipartUpload' : 'CompleteMultipartUpload';
     case 'DELETE':
       return query.has('uploadId') ? 'AbortMultipartUpload' : 'DeleteObject';
     case 'HEAD':

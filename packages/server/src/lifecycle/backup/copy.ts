@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parseDigest } from '@entrepot/oci';
-import type { BlobStore, StoredBlob } from '../../content/index.ts';
+import { ArchivedBlob, type BlobStore, type StoredBlob } from '../../content/index.ts';
 import { AppError, newId } from '../../platform/index.ts';
 
 const CHUNK_BYTES = 512 * 1024;
@@ -48,8 +48,9 @@ export async function copyBlob(
   }
 }
 
-/** What a disk cannot read is damage; a store that says it is out of reach is none. */
+/** What a disk cannot read is damage, and so is what cannot be had from an archive; a store that says it is out of reach is none. */
 export function unlessOutage(error: unknown): undefined {
+  if (error instanceof ArchivedBlob) return undefined;
   if (error instanceof AppError) throw error;
   return undefined;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { BlobStore, StoredBlob } from '../../content/index.ts';
-import { openFileStore } from '../../content/index.ts';
+import { ArchivedBlob, openFileStore } from '../../content/index.ts';
 import { type AuditActor, audit, type Clock, type Database, lockData } from '../../platform/index.ts';
 import { suspectBlob } from '../scrub/index.ts';
 import { type Copied, copyBlob, forEachOf } from './copy.ts';
@@ -159,13 +159,19 @@ function writeKeys(into: string, keys: BackupParts['keys']): void {
   for (const [name, bytes] of keys.files) writeDurably(join(into, KEY_FOLDER, name), bytes);
 }
 
+function archivedIsDamaged(error: unknown): Copied {
+  if (error instanceof ArchivedBlob) return 'damaged';
+  throw error;
+}
+
 async function copyBlobs(folder: string, id: string, { database, blobs, bare, progress }: BackupParts, signal: AbortSignal) {
   const target = openFileStore(blobsFolder(folder));
   const counts = { blobs: 0, bytes: 0, copied: 0, copiedBytes: 0 };
   const missing: string[] = [];
   await forEachOf(blobsOf(folder, id), async (blob) => {
     signal.throwIfAborted();
-    const sealed = bare && (await backUpSealed({ database, bare, blobs, target, folder }, blob, signal));
+    const from = { database, blobs, target, folder };
+    const sealed = bare && (await backUpSealed({ ...from, bare }, blob, signal).catch(archivedIsDamaged));
     const how: Copied = sealed ?? (await copyBlob(blobs, target, blob, signal));
     counts.blobs++;
     counts.bytes += blob.size;

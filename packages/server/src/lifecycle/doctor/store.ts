@@ -11,7 +11,7 @@ import {
   pageOfLinkedBlobs,
   pageOfManifests,
 } from '../../catalog/index.ts';
-import type { BlobStore } from '../../content/index.ts';
+import { ArchivedBlob, type BlobStore } from '../../content/index.ts';
 import { AppError, type Clock, type Config, type Database } from '../../platform/index.ts';
 import { examine, findPass, quarantine, type RepairParts, UNPACED, wordsOf } from '../scrub/index.ts';
 import type { Check, Finding } from './finding.ts';
@@ -47,7 +47,7 @@ async function* blobs(parts: Parts, signal: AbortSignal): AsyncGenerator<Finding
     for (const blob of page) {
       signal.throwIfAborted();
       if (await findDamage(database, blob.digest)) continue; // told of by scrub
-      const fault = deep ? await examine(store, blob, { pace: UNPACED, signal }).catch(unsure) : await sizeFault(store, blob);
+      const fault = deep ? await examine(store, blob, { pace: UNPACED, signal }).catch(unlessArchived) : await sizeFault(store, blob);
       if (fault === undefined) continue;
       const told = { severity: 'error', where: blob.digest, what: fault.detail } as const;
       if (fault.problem === 'unsure') {
@@ -73,6 +73,11 @@ async function* blobs(parts: Parts, signal: AbortSignal): AsyncGenerator<Finding
   }
 }
 
+/** What is in an archive is not restored to be looked at. */
+function unlessArchived(error: unknown) {
+  return error instanceof ArchivedBlob ? undefined : unsure(error);
+}
+
 /** Of an encrypted blob whose key nobody gives: nothing is done about that without a person. */
 function unsure(error: unknown) {
   if (!(error instanceof AppError)) throw error;
@@ -82,7 +87,7 @@ function unsure(error: unknown) {
 
 async function sizeFault(store: BlobStore, { digest, size }: { digest: string; size: number }) {
   const reader = await store.open(digest).catch((error: unknown) => error as Error);
-  if (reader instanceof AppError) return unsure(reader);
+  if (reader instanceof AppError) return unlessArchived(reader);
   if (reader instanceof Error) return { problem: 'unreadable', detail: `cannot be read: ${wordsOf(reader)}` } as const;
   if (!reader) return { problem: 'missing', detail: 'is not in the store' } as const;
   await reader.close();

@@ -1,4 +1,5 @@
 import { damagedToCheck, findLinkedBlob, findStored, liftQuarantine, postponeRepair } from '../../catalog/index.ts';
+import { ArchivedBlob } from '../../content/index.ts';
 import { type AuditActor, enqueue, type JobDefinition, type Session } from '../../platform/index.ts';
 import type { LifecycleParts } from '../parts.ts';
 import { examine } from './examine.ts';
@@ -13,6 +14,7 @@ const CHECK = 'scrub.check';
 const DAY_MS = 24 * 3_600_000;
 const LOOK_MS = 5000;
 const PAGE = 50;
+const ARCHIVED = 'archived' as const;
 
 const SCRUBBER: AuditActor = { kind: 'system', id: null, name: 'scrub', credential: null };
 
@@ -120,7 +122,11 @@ export function scrubJobs(parts: LifecycleParts): JobDefinition[] {
         const stored = await findLinkedBlob(database, digest);
         if (!stored) return { verdict: 'gone' };
         const blob = { digest, size: stored.size };
-        const fault = await examine(blobs, blob, { pace: UNPACED, signal });
+        const fault = await examine(blobs, blob, { pace: UNPACED, signal }).catch((error: unknown) => {
+          if (!(error instanceof ArchivedBlob)) throw error;
+          return ARCHIVED;
+        });
+        if (fault === ARCHIVED) return { verdict: ARCHIVED };
         if (fault === undefined) return { verdict: 'sound' };
         return { verdict: await quarantine(repairParts(parts), blob, fault, signal), ...fault };
       },

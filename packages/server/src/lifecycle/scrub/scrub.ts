@@ -1,5 +1,5 @@
 import { blobScope, claimBlob, findStored, pageOfLinkedBlobs, pageOfManifests } from '../../catalog/index.ts';
-import type { StoredBlob } from '../../content/index.ts';
+import { ArchivedBlob, type StoredBlob } from '../../content/index.ts';
 import { AppError } from '../../platform/index.ts';
 import { examine, type Fault } from './examine.ts';
 import { checkManifest } from './manifests.ts';
@@ -76,6 +76,7 @@ async function scrubBlobs(parts: ScrubParts, begun: Pass): Promise<Pass> {
     for (const blob of page) {
       signal.throwIfAborted();
       const fault = await examine(blobs, blob, parts).catch((error: unknown) => {
+        if (error instanceof ArchivedBlob) return 'unread' as const;
         if (!(error instanceof AppError)) throw error;
         // One alone has lost its key; several in a row mean that the keys, or the store, are out of reach.
         if (++unsure === MANY_UNSURE) throw error;
@@ -87,6 +88,10 @@ async function scrubBlobs(parts: ScrubParts, begun: Pass): Promise<Pass> {
         continue;
       }
       unsure = 0;
+      if (fault === 'unread') {
+        pass = await keep({ ...pass, blobs: pass.blobs + 1 }); // what is archived is not restored to be looked at
+        continue;
+      }
       if (fault?.problem === 'missing') {
         missing.push({ blob, fault });
         if (missing.length === MANY_MISSING) await requireStore(parts);
