@@ -43,7 +43,7 @@ interface Options {
   readonly provider?: (keyFile: string) => KeyProvider;
   readonly clock?: Clock;
   /** Puts something in front of the files. */
-  readonly around?: (base: BlobStore) => BlobStore;
+  readonly around?: (base: BlobStore, database: Database) => BlobStore;
   readonly maxSegments?: number;
 }
 
@@ -60,7 +60,7 @@ async function open(root: string, keyFile: string, databases: Database[], option
   const database = openSqlite(join(root, 'test.db'), { checkpoint: false });
   databases.push(database);
   await database.migrate(contentMigrations);
-  const base = around(openFileStore(join(root, 'store')));
+  const base = around(openFileStore(join(root, 'store')), database);
   const companions = openFileCompanions(join(root, 'companions'));
   const provider = make(keyFile);
   const providers = { active: provider, of: (name: string) => (name === provider.name ? provider : undefined) };

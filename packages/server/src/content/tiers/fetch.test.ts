@@ -5,6 +5,8 @@ import type { BlobReader, BlobStore } from '../blob-store.ts';
 import { readContent } from '../encryption/testing.ts';
 import { type TestTiers, tieredFiles } from './testing.ts';
 
+/** Machines that run much beside. */
+const SOON = { timeout: 20_000 };
 const none = new AbortController().signal;
 const MIB = 1 << 20;
 const bytes = randomBytes(4 * MIB);
@@ -92,7 +94,7 @@ describe('a cold blob that is fetched while it is read', () => {
     for (const each of await rest) expect(each.equals(bytes.subarray(MIB))).toBe(true);
     expect(gate.reads.reduce((sum, { length }) => sum + length, 0)).toBeLessThan(5 * MIB);
     await Promise.all(readers.map((reader) => reader.close()));
-    await expect.poll(() => tiers.row(digest)).toMatchObject({ tier: 'hot' });
+    await expect.poll(() => tiers.row(digest), SOON).toMatchObject({ tier: 'hot' });
   });
 
   it('goes on when the reader that began it goes away', async () => {
@@ -103,26 +105,27 @@ describe('a cold blob that is fetched while it is read', () => {
     await first.close();
     gate.upTo(Number.POSITIVE_INFINITY);
     expect((await readContent(second)).equals(bytes)).toBe(true);
-    await expect.poll(() => tiers.row(digest)).toMatchObject({ tier: 'hot' });
+    await expect.poll(() => tiers.row(digest), SOON).toMatchObject({ tier: 'hot' });
   });
 
   it('gives a range far beyond what has arrived from the cold tier, at once', async () => {
     const { at: tiers } = await coldBlob({ limits: { nearBytes: MIB } });
     // The hot tier stands still: nothing arrives.
+    let release: () => void = () => undefined;
     const stuck = await tiers.another({
-      around: { hot: (base) => ({ ...base, openUpload: () => new Promise(() => undefined) }) },
       limits: { nearBytes: MIB },
+      around: { hot: (base) => ({ ...base, openUpload: () => new Promise((_, reject) => (release = () => reject(new Error('enough')))) }) },
     });
     const reader = await pulled(stuck.store);
     reader.announce?.(3 * MIB, 4 * MIB - 1);
     expect((await read(reader, 3 * MIB, MIB)).equals(bytes.subarray(3 * MIB))).toBe(true);
     await reader.close();
-    stuck.store.close = undefined; // its fetch never ends
+    release();
   });
 
   it('goes on from the cold tier where the fetch stands still', async () => {
     const { at: tiers } = await coldBlob();
-    let release = () => undefined as void;
+    let release: () => void = () => undefined;
     const stuck = await tiers.another({
       limits: { patienceMs: 20 },
       around: { hot: (base) => ({ ...base, openUpload: () => new Promise((_, reject) => (release = () => reject(new Error('enough')))) }) },
@@ -154,7 +157,7 @@ describe('a cold blob that is fetched while it is read', () => {
       },
     });
     for (let times = 0; times < 3; times++) expect((await readContent(await pulled(full.store))).equals(bytes)).toBe(true);
-    await expect.poll(async () => (await tiers.row(digest))?.task).toBeNull();
+    await expect.poll(async () => (await tiers.row(digest))?.task, SOON).toBeNull();
     await tiers.run('tiers.sweep');
     expect(await tiers.row(digest)).toMatchObject({ tier: 'cold', leftover: null });
     expect(await tiers.copies(digest)).toEqual(['cold']);
@@ -182,7 +185,7 @@ describe('a cold blob that is fetched while it is read', () => {
     gate.upTo(Number.POSITIVE_INFINITY);
     expect((await readContent(second)).equals(other)).toBe(true);
     expect((await readContent(first)).equals(bytes)).toBe(true);
-    await expect.poll(() => tiers.row(digest)).toMatchObject({ tier: 'hot' });
+    await expect.poll(() => tiers.row(digest), SOON).toMatchObject({ tier: 'hot' });
     expect(await tiers.copies(digestOf(other))).toEqual(['cold']);
   });
 
@@ -195,7 +198,7 @@ describe('a cold blob that is fetched while it is read', () => {
     expect((await readContent(await pulled(other.store))).equals(bytes)).toBe(true);
     gate.upTo(Number.POSITIVE_INFINITY);
     expect((await readContent(first)).equals(bytes)).toBe(true);
-    await expect.poll(() => tiers.row(digest)).toMatchObject({ tier: 'hot' });
+    await expect.poll(() => tiers.row(digest), SOON).toMatchObject({ tier: 'hot' });
   });
 
   it('fails for its readers where the cold tier fails, and can be read when that is back', async () => {
@@ -231,7 +234,6 @@ describe('a cold blob that is fetched while it is read', () => {
     gate.upTo(Number.POSITIVE_INFINITY);
     await closing;
     await reader.close();
-    other.store.close = undefined;
     expect((await tiers.row(digest))?.task).toBeNull();
     expect(await tiers.copies(digest)).toContain('cold');
   });

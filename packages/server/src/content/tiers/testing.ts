@@ -16,7 +16,7 @@ import type { Room, Tiers } from './tiers.ts';
 
 const ignore = () => undefined;
 /** A log that nobody reads. */
-const QUIET = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore, fatal: ignore } as unknown as Log;
+export const QUIET = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore, fatal: ignore } as unknown as Log;
 
 export interface TestTiers {
   readonly root: string;
@@ -46,6 +46,8 @@ interface Options {
   readonly graceMs?: number;
   readonly room?: () => Room;
   readonly requireCold?: () => Promise<void>;
+  /** In place of folders. */
+  readonly bases?: { hot?: () => BlobStore; cold?: () => BlobStore };
 }
 
 const none = new AbortController().signal;
@@ -62,15 +64,17 @@ async function open(root: string, closing: (() => Promise<void>)[], options: Opt
   const opened = openSqlite(join(root, 'test.db'), { checkpoint: false });
   await opened.migrate(contentMigrations);
   const database = options.database?.(opened) ?? opened;
-  const hot = (around.hot ?? ((base) => base))(openFileStore(join(root, 'hot')));
-  const cold = (around.cold ?? ((base) => base))(openFileStore(join(root, 'cold')));
-  const { store, tiers } = createTieredStore({
-    ...{ hot, cold, database, clock, log: QUIET, isPlain, graceMs },
-    leases: createLeases(database, clock, { ...LEASE_TIMES, renewMs: 50, ...times }),
-    threads: new HashThreads(1),
-    pool: new SlabPool(4),
-    limits: { ...FETCH_LIMITS, ...limits },
-    requireCold: options.requireCold ?? (async () => undefined),
+  const bare = {
+    hot: options.bases?.hot?.() ?? openFileStore(join(root, 'hot')),
+    cold: options.bases?.cold?.() ?? openFileStore(join(root, 'cold')),
+  };
+  const hot = (around.hot ?? ((base) => base))(bare.hot);
+  const cold = (around.cold ?? ((base) => base))(bare.cold);
+  const { store, tiers } = tiersOf({
+    ...{ hot, cold, database, clock, isPlain, graceMs },
+    times,
+    limits,
+    ...(options.requireCold ? { requireCold: options.requireCold } : {}),
     room: async () => room?.(),
   });
   closing.push(async () => {
@@ -84,21 +88,73 @@ async function open(root: string, closing: (() => Promise<void>)[], options: Opt
     async copies(digest) {
       const found: ('hot' | 'cold')[] = [];
       for (const tier of ['hot', 'cold'] as const) {
-        const reader = await openFileStore(join(root, tier)).open(digest);
+        const reader = await bare[tier].open(digest);
         await reader?.close();
         if (reader) found.push(tier);
       }
       return found;
     },
-    async run(kind) {
-      const job = tiers.jobs.find((each) => each.kind === kind);
-      const context = { signal: none, attempt: 1, hold: async () => undefined, progress: async () => undefined };
-      return await job?.run(null, context);
-    },
+    run: (kind) => runJob(tiers, kind),
     age: (id, time) => utimes(join(root, 'hot', 'uploads', id), time / 1000, time / 1000),
     async remove() {
       for (const close of closing) await close();
       rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+interface TiersOf {
+  readonly hot: BlobStore;
+  readonly cold: BlobStore;
+  readonly database: Database;
+  readonly clock?: Clock;
+  readonly isPlain: boolean;
+  readonly graceMs?: number;
+  readonly times?: Partial<LeaseTimes>;
+  readonly limits?: Partial<FetchLimits>;
+  readonly requireCold?: () => Promise<void>;
+  readonly room?: () => Promise<Room | undefined>;
+}
+
+/** A store around two, with the times of tests. */
+export function tiersOf({ clock = systemClock, graceMs = 0, times = {}, limits = {}, ...parts }: TiersOf): {
+  store: BlobStore;
+  tiers: Tiers;
+} {
+  return createTieredStore({
+    ...{ clock, log: QUIET, graceMs },
+    leases: createLeases(parts.database, clock, { ...LEASE_TIMES, renewMs: 50, ...times }),
+    threads: new HashThreads(1),
+    pool: new SlabPool(4),
+    limits: { ...FETCH_LIMITS, ...limits },
+    requireCold: async () => undefined,
+    room: async () => undefined,
+    ...parts,
+  });
+}
+
+/** Runs a job of a store once. */
+export async function runJob(tiers: Tiers, kind: string): Promise<unknown> {
+  const job = tiers.jobs.find((each) => each.kind === kind);
+  const context = { signal: none, attempt: 1, hold: async () => undefined, progress: async () => undefined };
+  return await job?.run(null, context);
+}
+
+/** A store that moves whatever is stored to its cold tier at once, and leaves nothing in the hot one. */
+export function cooling(store: BlobStore, tiers: Tiers): BlobStore {
+  const cool = async (digest: string) => {
+    await tiers.demote(digest, none);
+    await runJob(tiers, 'tiers.sweep');
+  };
+  return {
+    ...store,
+    async put(digest, bytes) {
+      await store.put(digest, bytes);
+      await cool(digest);
+    },
+    async commit(id, digest, size, options) {
+      await store.commit(id, digest, size, options);
+      await cool(digest);
     },
   };
 }

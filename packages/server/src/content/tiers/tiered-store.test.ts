@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { digestOf } from '@entrepot/oci';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { BlobReader, BlobStore } from '../blob-store.ts';
 import { blobStoreContract } from '../contract.ts';
 import { readContent } from '../encryption/testing.ts';
-import { type TestTiers, tieredFiles } from './testing.ts';
+import { cooling, type TestTiers, tieredFiles } from './testing.ts';
 
+/** Machines that run much beside. */
+const SOON = { timeout: 20_000 };
 const none = new AbortController().signal;
 const pathOf = (digest: string) => {
   const [algorithm = '', hex = ''] = digest.split(':');
@@ -28,26 +28,9 @@ blobStoreContract('two tiers of files', async () => {
 // Whatever is stored is moved to the cold tier at once, so that all that holds of a store is asked of what lies there.
 blobStoreContract('two tiers of files, all of it cold', async () => {
   const first = await tieredFiles();
-  const cooled = async (of: TestTiers): Promise<BlobStore> => {
-    const cool = async (digest: string) => {
-      const outcome = await of.tiers.demote(digest, none);
-      expect(['moved', 'there', 'busy', 'missing', 'damaged']).toContain(outcome);
-      await of.run('tiers.sweep');
-    };
-    return {
-      ...of.store,
-      async put(digest, bytes) {
-        await of.store.put(digest, bytes);
-        await cool(digest);
-      },
-      async commit(id, digest, size, options) {
-        await of.store.commit(id, digest, size, options);
-        await cool(digest);
-      },
-    };
-  };
+  const cooled = ({ store, tiers }: TestTiers) => cooling(store, tiers);
   return {
-    open: async () => await cooled(await first.another()),
+    open: async () => cooled(await first.another()),
     damage: async (digest, bytes) => {
       for (const tier of ['hot', 'cold']) {
         const path = join(first.root, tier, pathOf(digest));
@@ -146,7 +129,7 @@ describe('a blob of two tiers', () => {
     const opened = await Promise.all(Array.from({ length: 20 }, () => at.store.open(digest, { pulled: true })));
     const read = await Promise.all(opened.map((reader) => readContent(reader, 100_000)));
     for (const each of read) expect(each.equals(bytes)).toBe(true);
-    await expect.poll(() => at.row(digest)).toMatchObject({ tier: 'hot', leftover: 'cold' });
+    await expect.poll(() => at.row(digest), SOON).toMatchObject({ tier: 'hot', leftover: 'cold' });
     expect(seen).toEqual(Array.from({ length: 20 }, () => 'cold'));
     await readContent(await at.store.open(digest, { pulled: true }));
     expect(seen.at(-1)).toBe('hot');

@@ -72,6 +72,8 @@ export function createTieredStore(parts: Parts): { store: BlobStore; tiers: Tier
     const lease = await leases.wait(digest, 'store', { insert: false });
     if (!lease) return await store();
     try {
+      // Should this process vanish in between, the hot copy is compared with the one that counts (sweep.ts).
+      if (lease.row.tier !== 'hot') await lease.noteLeftover('hot');
       await store();
       const there = await hot.open(digest);
       await there?.close();
@@ -82,7 +84,9 @@ export function createTieredStore(parts: Parts): { store: BlobStore; tiers: Tier
       const hotNow = { tier: 'hot', since: now, bytes: 0, sha256: null, restoreAt: null } as const;
       await lease.settle(isBare ? undefined : { ...hotNow, leftover: 'cold', leftoverAt: now + graceMs });
     } catch (error) {
-      await lease.release().catch(() => undefined); // it lapses
+      const { row } = lease;
+      const left = row.tier === 'hot' ? row : { ...row, leftover: 'hot' as const, leftoverAt: clock.now() };
+      await lease.settle(left).catch(() => undefined); // it lapses
       throw error;
     }
   }
