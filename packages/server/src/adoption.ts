@@ -87,6 +87,8 @@ async function alone<T>(config: Config, work: (database: Database) => Promise<T>
   if (config.storage !== 'files' || config.storageDir === '')
     throw new Error('give --storage-dir, the folder above docker/registry/v2; the server is then started with it too');
   if (config.encryption !== 'off') throw new Error('what another registry wrote is not encrypted; encryption must be off');
+  // What the other registry left must be found in its place, and so must what it is to find there.
+  if (config.coldStorage !== 'off') throw new Error('the storage of another registry has one tier; coldStorage must be off');
   // A directory named by mistake must not become a registry.
   if (!existsSync(blobs)) throw new Error(`there is no storage of a registry: ${blobs} is not there`);
   const release = lockData(lock);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { openDatabase } from './app.ts';
 import { holdsInForce, releaseHold, takeHold } from './catalog/index.ts';
 import { commandLine } from './command-line.ts';
-import { openBareStore } from './content/commands.ts';
+import { forgetPlaces, MEND_JOB, openBareStore } from './content/commands.ts';
 import {
   type BackedUp,
   chooseSnapshot,
@@ -21,7 +21,7 @@ import {
   verifySnapshot,
 } from './lifecycle/commands.ts';
 import { requireInstallation, withInstallation } from './local.ts';
-import { audit, type Config, copySqlite, createLog, dataPaths, isOnPostgres, newId, systemClock } from './platform/index.ts';
+import { audit, type Config, copySqlite, createLog, dataPaths, enqueue, isOnPostgres, newId, systemClock } from './platform/index.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -141,6 +141,8 @@ export async function restore(config: Config, folder: string, options: RestoreOp
       try {
         await database.write(async (tx) => {
           await settleRestored(tx);
+          await forgetPlaces(tx);
+          if (config.coldStorage !== 'off') await enqueue(tx, { kind: MEND_JOB, now: systemClock.now() });
           const resource = { type: 'backup', name: snapshot.id };
           const entry = { actor: commandLine(), origin: null, action: 'backup.restore', outcome: 'success' } as const;
           await audit(tx, { ...entry, resource, after: { takenAt: snapshot.takenAt } }, systemClock);

@@ -5,3 +5,4 @@ export { HEADER_BYTES, keyIdIn } from './encryption/format.ts';
 export { findKey } from './encryption/key-rows.ts';
 export { openFileCompanions } from './file-companions.ts';
 export { openBareStore } from './open-store.ts';
+export { forgetPlaces, MEND_JOB } from './tiers/start-rows.ts';

@@ -59,15 +59,18 @@ export function createFetches({ hot, moves, log, limits, policy }: Parts): Fetch
     if (!(await moves.fits(bytes + size).catch(() => false))) return undefined;
     const other = running.get(digest); // begun meanwhile
     if (other || isTooMuch()) return other;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const fetch: Fetch = { bytes: size, upload: undefined, arrived: 0, state: 'running', waiting: new Set(), ended: promise };
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const fetch: Fetch = { bytes: size, upload: undefined, arrived: 0, state: 'running', waiting: new Set(), ended };
     running.set(digest, fetch);
     bytes += size;
     void run(digest, fetch).finally(() => {
       running.delete(digest);
       bytes -= size;
       wake(fetch);
-      resolve();
+      end();
     });
     return fetch;
   }

@@ -5,12 +5,12 @@ import { isSameCopy, sumsOf } from './copy.ts';
 import type { Lease } from './lease.ts';
 import { type MoveParts, otherThan } from './move.ts';
 import { leftoversDue, noteDouble, pageOf, placeFound, type Settled, scopeOf } from './rows.ts';
+import { MEND_JOB } from './start-rows.ts';
 
 const LOOK_MS = 5000;
 const PAGE = 200;
 /** When to look again at a leftover that could not be taken away. */
 const RETRY_MS = 5 * 60_000;
-const MEND_JOB = 'tiers.mend';
 
 /** How a look at a leftover ended. */
 type Swept = 'removed' | 'none' | 'kept' | 'failed';
