@@ -190,7 +190,11 @@ async function buildApp(
   const now = () => clock.now();
   const secrets = openSecrets(paths.keys);
   const outbound = createOutbound(config);
-  const blobs = await openStore(config, { database, outbound, clock, log });
+  const suspect = (digest: string) =>
+    void database
+      .write((tx) => suspectBlob(tx, digest, clock.now()), { durable: false })
+      .catch((error: unknown) => log.error({ err: error, digest }, 'a suspected blob cannot be looked at'));
+  const blobs = await openStore(config, { database, outbound, clock, log, onDamaged: suspect });
   const origin = createRequestOrigin(config);
   const throttle = createThrottle({ database, key: secrets.derive('logins'), now });
   const directories = createLdapLogins({
@@ -226,10 +230,6 @@ async function buildApp(
   });
   const isKnown = async (name: string) => (await findAccount(database, name)) !== undefined;
   const notes = createNotes({ database, clock, log, sourceOf, isKnown });
-  const suspect = (digest: string) =>
-    void database
-      .write((tx) => suspectBlob(tx, digest, clock.now()), { durable: false })
-      .catch((error: unknown) => log.error({ err: error, digest }, 'a suspected blob cannot be looked at'));
   const counted = createPullNotes({ database, clock });
   const tierRoom = isHeatRecorded(config) ? await tiering() : undefined;
   const heat = tierRoom?.openHeatNotes({ database, clock, log }, config);

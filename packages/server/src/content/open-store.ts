@@ -13,6 +13,8 @@ interface Parts {
   readonly outbound: Outbound;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of a blob whose bytes were found damaged while it was moved between tiers. */
+  onDamaged?(digest: string): void;
 }
 
 /** The store of an installation. */

@@ -30,6 +30,7 @@ interface Parts {
   readonly database: Database;
   readonly clock: Clock;
   readonly log: Log;
+  onDamaged?(digest: string): void;
 }
 
 /** The two tiers of an installation as one store, and the cold one alone. Throws where the cold one is not that of the registry. */
@@ -49,6 +50,7 @@ export async function openTiers(config: Config, hot: Base, parts: Parts): Promis
     graceMs: GRACE_MS,
     limits: FETCH_LIMITS,
     requireCold: () => mark.require(),
+    onDamaged: (digest) => parts.onDamaged?.(digest),
     room: async () => (config.storage === 'files' ? await roomOf(dataPaths(config).blobs) : undefined),
   });
   return { base: store, companions: bothCompanions(hot.companions, opened.companions), tiers, cold };

@@ -30,6 +30,8 @@ export interface MoveParts {
   /** Throws where the cold tier is not the one of this registry: a disk that is not mounted, say. */
   requireCold(): Promise<void>;
   room(): Promise<Room | undefined>;
+  /** Told of a blob whose bytes are not what they should be. */
+  onDamaged(digest: string): void;
 }
 
 /** What a move is told of its way, and tells. */
@@ -161,6 +163,7 @@ export function createMoves(parts: MoveParts) {
     }
     if (error instanceof DamagedCopy) {
       log.error({ err: error, digest }, 'a blob is damaged, so it is not moved to another tier');
+      parts.onDamaged(digest);
       return 'damaged';
     }
     if (toAppError(error).code === 'storage_full') return 'full';

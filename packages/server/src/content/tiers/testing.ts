@@ -46,6 +46,7 @@ interface Options {
   readonly graceMs?: number;
   readonly room?: () => Room;
   readonly requireCold?: () => Promise<void>;
+  readonly onDamaged?: (digest: string) => void;
   /** In place of folders. */
   readonly bases?: { hot?: () => BlobStore; cold?: () => BlobStore };
 }
@@ -75,6 +76,7 @@ async function open(root: string, closing: (() => Promise<void>)[], options: Opt
     times,
     limits,
     ...(options.requireCold ? { requireCold: options.requireCold } : {}),
+    ...(options.onDamaged ? { onDamaged: options.onDamaged } : {}),
     room: async () => room?.(),
   });
   closing.push(async () => {
@@ -114,6 +116,7 @@ interface TiersOf {
   readonly limits?: Partial<FetchLimits>;
   readonly requireCold?: () => Promise<void>;
   readonly room?: () => Promise<Room | undefined>;
+  readonly onDamaged?: (digest: string) => void;
 }
 
 /** A store around two, with the times of tests. */
@@ -128,6 +131,7 @@ export function tiersOf({ clock = systemClock, graceMs = 0, times = {}, limits =
     pool: new SlabPool(4),
     limits: { ...FETCH_LIMITS, ...limits },
     requireCold: async () => undefined,
+    onDamaged: () => undefined,
     room: async () => undefined,
     ...parts,
   });

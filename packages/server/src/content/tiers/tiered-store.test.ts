@@ -111,7 +111,10 @@ describe('a blob of two tiers', () => {
     const bad = Buffer.from(bytes);
     bad[1_000_000] = (bad[1_000_000] ?? 0) ^ 1;
     writeFileSync(path('hot'), bad);
-    expect(await at.tiers.demote(digest, none)).toBe('damaged');
+    const onDamaged = vi.fn();
+    const watched = await at.another({ onDamaged });
+    expect(await watched.tiers.demote(digest, none)).toBe('damaged');
+    expect(onDamaged).toHaveBeenCalledWith(digest);
     writeFileSync(path('hot'), bytes);
     expect(await at.tiers.demote(digest, none)).toBe('moved');
     await at.run('tiers.sweep');
