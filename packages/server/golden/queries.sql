@@ -832,6 +832,10 @@ select "size" from "data_key" where "digest" = ? limit ?;
 select "tail", "writer", "key_id" as "keyId", "tail_record" as "tailRecord", "closed_records" as "closedRecords", "updated_at" as "updatedAt" from "encrypted_upload" where "id" = ?;
 -- content.encryptionMark
 select "at" from "encryption_mark" where "name" = ?;
+-- content.forgetTierRows
+delete from "blob_tier";
+-- content.freeTierRows
+update "blob_tier" set "owner_until" = ? where "owner" is not null;
 -- content.holdEncryptedUpload
 update "encrypted_upload" set "updated_at" = ? where "id" = ? and "writer" = ?;
 -- content.insertDataKey
@@ -858,6 +862,8 @@ update "encrypted_upload" set "tail_record" = ?, "tail" = ?, "updated_at" = ? wh
 select "start", "salt" from "encrypted_segment" where "upload_id" = ? and "start" < ? order by "start";
 -- content.setEncryptionMark
 insert into "encryption_mark" ("name", "at") values (?, ?) on conflict ("name") do update set "at" = ?;
+-- content.someColdBlob
+select "digest" from "blob_tier" where "tier" in (?, ?) limit ?;
 -- evidence.checkpointsAfter
 select "seq", "at", "body", "signature" from "audit_checkpoint" where "seq" > ? order by "seq" limit ?;
 -- evidence.dropRecords
