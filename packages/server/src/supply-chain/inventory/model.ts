@@ -42,6 +42,8 @@ export interface Component {
 export interface Evidence {
   /** Path from the root of the image, without a leading slash. */
   readonly path: string;
+  /** Where in it, if it is an archive, such as `BOOT-INF/lib/a.jar`; archives within it are parted by `!/`. */
+  readonly inside?: string;
   readonly components: readonly Component[];
 }
 
@@ -52,14 +54,23 @@ export interface OsRelease {
   readonly versionId: string;
   readonly idLike: readonly string[];
   readonly prettyName: string;
+  /** `bookworm`; distributions that go on without an end have no version. */
+  readonly codename?: string;
+  /** `SUPPORT_END` of the file itself, `YYYY-MM-DD`. */
+  readonly supportEnd?: string;
 }
+
+/** What ran out: `memory` of the process that reads, the others as counted. */
+export type Limit = 'entries' | 'bytes' | 'ratio' | 'nesting' | 'time' | 'components' | 'memory';
 
 /** Why an inventory does not say everything: then nothing may be called clean. */
 export type Incomplete =
-  | { readonly reason: 'limit'; readonly limit: 'entries' | 'bytes' | 'ratio' | 'nesting' | 'time' | 'components' }
+  | { readonly reason: 'limit'; readonly limit: Limit }
   | { readonly reason: 'malformed'; readonly detail: string }
-  /** Encrypted, or of a kind that is no file system. */
-  | { readonly reason: 'unscannable'; readonly detail: string };
+  /** Encrypted, or not in this registry. */
+  | { readonly reason: 'unscannable'; readonly detail: string }
+  /** The process that reads ended without an answer. */
+  | { readonly reason: 'failed'; readonly detail: string };
 
 /** What one layer holds, whatever lies below it. Made once for each digest. */
 export interface LayerInventory {
@@ -67,12 +78,20 @@ export interface LayerInventory {
   /** Uncompressed digest, as `rootfs.diff_ids` names it; absent where the layer was not read to its end. */
   readonly diffId?: string;
   readonly evidence: readonly Evidence[];
-  readonly osRelease?: OsRelease & { readonly path: string };
+  /** Each file that says which operating system this is; which of them counts is seen where all layers lie over each other. */
+  readonly osReleases: readonly (OsRelease & { readonly path: string })[];
   /** Paths that the layer takes away from those below, and folders whose content it hides. */
   readonly whiteouts: readonly string[];
   readonly opaque: readonly string[];
   /** Paths that packages of the operating system own, as far as other cataloguers could find something there. */
   readonly owned: readonly string[];
+  /**
+   * Paths of the layer's own at which evidence of a layer below could lie and is replaced: what is no folder, and folders that the
+   * layer leaves empty.
+   */
+  readonly written: readonly string[];
+  /** Symbolic links of the first two levels, such as `lib` to `usr/lib`: whoever names a path may mean the one behind. */
+  readonly links: readonly { readonly path: string; readonly target: string }[];
   /** Uncompressed bytes and entries that were read. */
   readonly bytes: number;
   readonly entries: number;
