@@ -362,6 +362,13 @@ export const ConfigSchema = Type.Object({
   }),
   auditLegalHold: Type.Boolean({ default: false, description: 'keep all audit records, whatever their age' }),
   auditPulls: Type.Boolean({ default: false, description: 'record pulls of images in the audit trail' }),
+  inventory: Type.Boolean({ default: true, description: 'read what pushed images hold, in the background' }),
+  inventoryWorkers: Type.Integer({
+    minimum: 1,
+    maximum: 64,
+    default: 1,
+    description: 'layers that each process reads at once for that, each by a process of its own',
+  }),
   metricsPublic: Type.Boolean({
     default: false,
     description: 'answer /metrics to any address; otherwise to this machine only',

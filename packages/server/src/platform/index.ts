@@ -63,6 +63,7 @@ export {
   createJobRunner,
   enqueue,
   findJob,
+  findJobByKey,
   freeJobs,
   type JobContext,
   type JobDefinition,

@@ -2,6 +2,7 @@ export {
   cancelJob,
   enqueue,
   findJob,
+  findJobByKey,
   freeJobs,
   type JobContext,
   type JobDefinition,

@@ -8,6 +8,7 @@ import {
   insertJob,
   type JobState,
   jobById,
+  jobByKey,
   jobLists,
   pruneState,
   RECURRING,
@@ -83,6 +84,12 @@ export interface JobView {
 
 export async function findJob(session: Session, id: number): Promise<JobView | undefined> {
   const row = await session.first(jobById, { id });
+  return row && toView(row);
+}
+
+/** The job of a kind and key that waits or runs. */
+export async function findJobByKey(session: Session, kind: string, key: string): Promise<JobView | undefined> {
+  const row = await session.first(jobByKey, { kind, key });
   return row && toView(row);
 }
 

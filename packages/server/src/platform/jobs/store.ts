@@ -262,6 +262,9 @@ const VIEW = [
   'finished_at as finishedAt',
 ] as const;
 
+export const jobByKey = query<{ kind: string; key: string }>()('findByKey', (db, p) =>
+  db.selectFrom('job').select(VIEW).where('kind', '=', p('kind')).where('unique_key', '=', p('key')),
+);
 export const jobById = query<{ id: number }>()('find', (db, p) => db.selectFrom('job').select(VIEW).where('id', '=', p('id')));
 const listJobs = (name: string, order: Order) =>
   query<{ last: number; kind: string; state: string; limit: number }>()(name, (db, p) =>

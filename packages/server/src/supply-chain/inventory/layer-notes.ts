@@ -84,6 +84,12 @@ export function createLayerNotes(cataloguers: readonly Cataloguer[]): LayerNotes
     for (let folder = folderOf(path); folder !== '' && !parents.has(folder); folder = folderOf(folder)) parents.add(folder);
   }
 
+  function toldFolders(): string[] {
+    const known = new Set<string>();
+    for (const path of written) for (let at = folderOf(path); at !== '' && !known.has(at); at = folderOf(at)) known.add(at);
+    return [...folders].filter((path) => !path.includes(UNREADABLE) && (isShallow(path) || !known.has(path)));
+  }
+
   return {
     count() {
       entries++;
@@ -113,7 +119,7 @@ export function createLayerNotes(cataloguers: readonly Cataloguer[]): LayerNotes
       if (type === 'symlink' || type === 'hardlink' || !nameOf(path).includes('.') || claimants(path).length > 0) written.add(path);
     },
     link(path, target) {
-      if (path.split('/', LINK_DEPTH + 1).length <= LINK_DEPTH && links.size < MOST_LINKS) links.set(path, targetOf(path, target));
+      if (isShallow(path) && links.size < MOST_LINKS) links.set(path, targetOf(path, target));
     },
     hardLink(path, target) {
       if (hardLinks.size >= MOST_HARD_LINKS) throw beyond('entries');
@@ -162,8 +168,12 @@ export function createLayerNotes(cataloguers: readonly Cataloguer[]): LayerNotes
         ),
         whiteouts: [...whiteouts].sort(),
         opaque: [...opaque].sort(),
-        owned: [...new Set(all.flatMap(([, found]) => found.flatMap(({ found: { owned = [] } }) => owned)))].sort(),
-        written: [...written, ...[...folders].filter((path) => !parents.has(path) && !path.includes(UNREADABLE))].sort(),
+        owned: all.flatMap(([by, found]) => {
+          const paths = [...new Set(found.flatMap(({ found: { owned = [] } }) => owned))].sort();
+          return paths.length === 0 ? [] : [{ by, paths }];
+        }),
+        written: [...written].sort(),
+        folders: toldFolders().sort(),
         links: [...links].map(([path, target]) => ({ path, target })),
         bytes: archive?.bytes ?? 0,
         entries,
@@ -171,6 +181,10 @@ export function createLayerNotes(cataloguers: readonly Cataloguer[]): LayerNotes
       };
     },
   };
+}
+
+function isShallow(path: string): boolean {
+  return path.split('/', LINK_DEPTH + 1).length <= LINK_DEPTH;
 }
 
 /** What all cataloguers found in a file, in one piece of evidence for each place in it. */

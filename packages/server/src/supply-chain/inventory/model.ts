@@ -83,13 +83,15 @@ export interface LayerInventory {
   /** Paths that the layer takes away from those below, and folders whose content it hides. */
   readonly whiteouts: readonly string[];
   readonly opaque: readonly string[];
-  /** Paths that packages of the operating system own, as far as other cataloguers could find something there. */
-  readonly owned: readonly string[];
-  /**
-   * Paths of the layer's own at which evidence of a layer below could lie and is replaced: what is no folder, and folders that the
-   * layer leaves empty.
-   */
+  /** Paths that packages of the operating system own, by the file that says so, as far as other cataloguers could find something there. */
+  readonly owned: readonly { readonly by: string; readonly paths: readonly string[] }[];
+  /** Paths of what is no folder, as far as evidence of a layer below could lie there or below. */
   readonly written: readonly string[];
+  /**
+   * Folders that the layer has as entries: those of the first two levels, as they take the place of links, and those below which
+   * nothing else is told, as a file below may have their name.
+   */
+  readonly folders: readonly string[];
   /** Symbolic links of the first two levels, such as `lib` to `usr/lib`: whoever names a path may mean the one behind. */
   readonly links: readonly { readonly path: string; readonly target: string }[];
   /** Uncompressed bytes and entries that were read. */

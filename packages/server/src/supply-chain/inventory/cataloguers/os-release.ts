@@ -6,26 +6,28 @@ const MOST = 64 * 1024;
 const LONGEST = 256;
 
 /** Files that name the operating system, those that count more first; the others are of times before os-release, or of no other use. */
-const READERS: Readonly<Record<string, (bytes: Buffer) => OsRelease | undefined>> = {
-  'etc/os-release': osReleaseOf,
-  'usr/lib/os-release': osReleaseOf,
-  'etc/alpine-release': (bytes) => plain('alpine', 'Alpine Linux', /^([0-9]+\.[0-9]+(?:\.[0-9]+)?\S*)/, bytes),
-  'etc/oracle-release': (bytes) => plain('ol', 'Oracle Linux', /release ([0-9.]+)/, bytes),
-  'etc/centos-release': (bytes) => plain('centos', 'CentOS', /release ([0-9.]+)/, bytes),
-  'etc/redhat-release': redHatReleaseOf,
-  'etc/debian_version': (bytes) => plain('debian', 'Debian GNU/Linux', /^([0-9]+)(?:\.[0-9]+)?\s*$/, bytes),
-};
+const READERS: ReadonlyMap<string, (bytes: Buffer) => OsRelease | undefined> = new Map(
+  Object.entries({
+    'etc/os-release': osReleaseOf,
+    'usr/lib/os-release': osReleaseOf,
+    'etc/alpine-release': (bytes: Buffer) => plain('alpine', 'Alpine Linux', /^([0-9]+\.[0-9]+(?:\.[0-9]+)?\S*)/, bytes),
+    'etc/oracle-release': (bytes: Buffer) => plain('ol', 'Oracle Linux', /release ([0-9.]+)/, bytes),
+    'etc/centos-release': (bytes: Buffer) => plain('centos', 'CentOS', /release ([0-9.]+)/, bytes),
+    'etc/redhat-release': redHatReleaseOf,
+    'etc/debian_version': (bytes: Buffer) => plain('debian', 'Debian GNU/Linux', /^([0-9]+)(?:\.[0-9]+)?\s*$/, bytes),
+  }),
+);
 
 /** Paths by how much they count. */
-export const OS_RELEASE_PATHS: readonly string[] = Object.keys(READERS);
+export const OS_RELEASE_PATHS: readonly string[] = [...READERS.keys()];
 
 /** Which operating system it is. */
 export const osRelease: Cataloguer = {
   name: 'os-release',
-  claims: (path) => path in READERS,
+  claims: (path) => READERS.has(path),
   wants: () => ({ most: MOST }),
   read({ path, bytes }): Found | undefined {
-    const found = READERS[path]?.(bytes);
+    const found = READERS.get(path)?.(bytes);
     return found && { osRelease: found };
   },
 };
