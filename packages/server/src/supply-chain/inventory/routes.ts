@@ -252,15 +252,8 @@ export function inventoryRoutes({ database }: { readonly database: Session }): R
         const { digest, diffId, incomplete, madeAt, durationMs, bytes, entries, components } = await requireLayer(params);
         const why = incomplete === null ? undefined : (JSON.parse(incomplete) as Incomplete);
         const facts = { digest, diffId, bytes, entries, components, seconds: durationMs / 1000 };
-        const reason = why ? { reason: textOf(why) } : {};
-        return {
-          body: {
-            ...facts,
-            state: why ? 'incomplete' : 'complete',
-            ...reason,
-            madeAt: madeAt === null ? null : new Date(madeAt).toISOString(),
-          },
-        };
+        const state = { state: why ? ('incomplete' as const) : ('complete' as const), ...(why ? { reason: textOf(why) } : {}) };
+        return { body: { ...facts, ...state, madeAt: madeAt === null ? null : new Date(madeAt).toISOString() } };
       },
     }),
     read({
