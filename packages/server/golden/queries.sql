@@ -952,6 +952,8 @@ insert into "job" ("kind", "unique_key", "payload", "state", "due_at", "attempts
 update "job" set "due_at" = ? where "id" = ? and "fence" = ? and "state" = ?;
 -- jobs.find
 select "id", "kind", "state", "attempts", "progress", "result", "last_error" as "error", "created_at" as "createdAt", "started_at" as "startedAt", "finished_at" as "finishedAt" from "job" where "id" = ?;
+-- jobs.findByKey
+select "id", "kind", "state", "attempts", "progress", "result", "last_error" as "error", "created_at" as "createdAt", "started_at" as "startedAt", "finished_at" as "finishedAt" from "job" where "kind" = ? and "unique_key" = ?;
 -- jobs.freeAll
 update "job" set "state" = ?, "due_at" = ?, "holder" = ? where "state" = ?;
 -- jobs.freeOf
