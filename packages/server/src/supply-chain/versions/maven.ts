@@ -13,13 +13,22 @@ interface List {
 
 /** The release itself is the empty one. */
 const QUALIFIERS = ['alpha', 'beta', 'milestone', 'rc', 'snapshot', '', 'sp'];
-const ALIASES: Readonly<Record<string, string>> = { ga: '', final: '', release: '', cr: 'rc' };
+const ALIASES = new Map([
+  ['ga', ''],
+  ['final', ''],
+  ['release', ''],
+  ['cr', 'rc'],
+]);
 /** Only before a number. */
-const SHORT: Readonly<Record<string, string>> = { a: 'alpha', b: 'beta', m: 'milestone' };
+const SHORT = new Map([
+  ['a', 'alpha'],
+  ['b', 'beta'],
+  ['m', 'milestone'],
+]);
 
 function qualifier(text: string, beforeDigit: boolean): Item {
-  const full = beforeDigit ? (SHORT[text] ?? text) : text;
-  return { kind: 'qualifier', text: ALIASES[full] ?? full };
+  const full = beforeDigit ? (SHORT.get(text) ?? text) : text;
+  return { kind: 'qualifier', text: ALIASES.get(full) ?? full };
 }
 
 /** Known ones by their place, all others behind them by name. */

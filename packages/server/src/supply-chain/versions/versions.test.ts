@@ -41,6 +41,7 @@ const ORDERS: Partial<Record<ComponentType, readonly string[]>> = {
     '1-alpha2snapshot 1-alpha2 1-alpha-123 1-beta-2 1-beta123 1-m2 1-m11 1-rc 1-cr2 1-rc123 1-snapshot 1=1.ga=1-final=1.0=1.0.0-release 1-sp 1-sp2 1-abc 1-1-snapshot 1-1 1-2',
     '2.0 2.0.a 2-1 2.0.2 2.0.123 2.1.0 2.1-a 2.1b 2.1-c 2.1-1 2.1.0.1 2.2 2.123 11.a2 11.a11 11.b2 11.b11 11.m2 11.m11 11 11.a 11b 11c 11m',
     '9.0.0.M1 9.0.0 9.0.1',
+    '1.0.constructor 1.0.toString',
     '2.12.0 2.12.0-jre 2.13.0-android 2.13.0-jre',
   ],
   gem: ['1.0.a 1.0.b1 1.0=1.0.0 1.0.1.pre 1.0.1 1.10', '1.13.9=1.13.9-x86_64-linux 1.13.10-java'],
