@@ -37,7 +37,7 @@ export function* advisoriesFromDebianTracker(tracker: unknown): Generator<Adviso
   if (typeof tracker !== 'object' || tracker === null || Array.isArray(tracker))
     throw new TypeError('this is no data of the security tracker');
   const found = new Map<string, { description: string; affected: AffectedPackage[] }>();
-  for (const [name, entries] of Object.entries(tracker as Readonly<Record<string, Readonly<Record<string, Entry>>>>)) {
+  for (const [name, entries] of Object.entries(tracker as Readonly<Record<string, Readonly<Record<string, Entry>> | null>>)) {
     if (typeof entries !== 'object' || entries === null) throw new TypeError(`the tracker's entry of ${name} is none`);
     for (const [id, { description = '', releases = {} }] of Object.entries(entries)) {
       if (!/^(?:CVE|TEMP)-[0-9A-Za-z-]+$/.test(id)) continue;

@@ -5,7 +5,9 @@ import { SEVERITIES, type Severity } from './model.ts';
 export function cvssScore(vector: string): number | undefined {
   if (vector.length > 500) return undefined;
   try {
-    return calculator.fromVector(vector.trim())?.calculateScores().base;
+    // The library gives an object of the version that the vector is of, and calls it any.
+    const found = calculator.fromVector(vector.trim()) as { calculateScores(): { base?: number } } | null | undefined;
+    return found?.calculateScores().base;
   } catch {
     return undefined;
   }
