@@ -50,6 +50,46 @@ export function remote(url: string): Server {
   return { url: new URL(url), processes: undefined, readyMs: Number.NaN, forgetLargeBlobs() {}, stop: async () => undefined };
 }
 
+/** A bucket of its own for a server under measurement. */
+export interface Bucket {
+  readonly endpoint: string;
+  readonly folder: string;
+  stop(): Promise<void>;
+}
+
+const BUCKET = 'bench';
+const KEYS = { id: 'bench-key', secret: 'secret-of-the-bench-key' };
+
+/** versitygw on a folder, with one empty bucket. */
+export async function startBucket(program: string): Promise<Bucket> {
+  let root = '';
+  const server = await start(undefined, '/health', (folder, port) => {
+    root = join(folder, 'data');
+    mkdirSync(join(root, BUCKET));
+    const words = [program, '--port', `127.0.0.1:${port}`, '--access', KEYS.id, '--secret', KEYS.secret, '--quiet', '--keep-alive'];
+    return { words: [...words, '--health', '/health', 'posix', root], env: {} };
+  });
+  return { endpoint: `http://${server.url.host}`, folder: join(root, BUCKET), stop: () => server.stop() };
+}
+
+/** Options that put blobs into a bucket. */
+export function bucketOptions({ endpoint, folder }: Bucket): readonly string[] {
+  const secret = join(folder, '..', 'secret');
+  writeFileSync(secret, KEYS.secret, { mode: 0o600 });
+  return [
+    '--storage',
+    's3',
+    '--s3-bucket',
+    BUCKET,
+    '--s3-endpoint',
+    endpoint,
+    '--s3-access-key-id',
+    KEYS.id,
+    '--s3-secret-key-file',
+    secret,
+  ];
+}
+
 /** Of every server of ours in one run, so that one on the same data as another before has it too. */
 const password = randomBytes(16).toString('hex');
 
@@ -74,18 +114,28 @@ export function startEntrepot(workers: string, data?: string, options: readonly 
 }
 
 /** Debian's configuration, but without a login, access log and health checks: nothing that would slow it. */
-export function startDockerRegistry(): Promise<Server> {
+export function startDockerRegistry(bucket?: Bucket): Promise<Server> {
   return start(undefined, '/v2/', (folder, port) => {
     const file = join(folder, 'config.yml');
     const settings = {
       version: '0.1',
       log: { level: 'error', accesslog: { disabled: true } },
-      storage: { cache: { blobdescriptor: 'inmemory' }, filesystem: { rootdirectory: join(folder, 'data') }, delete: { enabled: true } },
+      storage: {
+        cache: { blobdescriptor: 'inmemory' },
+        ...(bucket ? { s3: driverSettings(bucket), redirect: { disable: true } } : { filesystem: { rootdirectory: join(folder, 'data') } }),
+        delete: { enabled: true },
+      },
       http: { addr: `127.0.0.1:${port}`, secret: 'the same for one run' },
     };
     writeFileSync(file, JSON.stringify(settings)); // JSON is YAML
     return { words: [DOCKER_REGISTRY, 'serve', file], env: { OTEL_TRACES_EXPORTER: 'none' } };
   });
+}
+
+/** Of distribution's S3 driver. */
+function driverSettings({ endpoint }: Bucket) {
+  const keys = { accesskey: KEYS.id, secretkey: KEYS.secret, region: 'us-east-1' };
+  return { ...keys, regionendpoint: endpoint, bucket: BUCKET, secure: false, v4auth: true };
 }
 
 /** One nginx process that serves `/blob` from a file with sendfile. */

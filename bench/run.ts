@@ -2,7 +2,18 @@ import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { isInstalled, remote, type Server, type Side, startDockerRegistry, startEntrepot, startNginx } from './peers.ts';
+import {
+  type Bucket,
+  bucketOptions,
+  isInstalled,
+  remote,
+  type Server,
+  type Side,
+  startBucket,
+  startDockerRegistry,
+  startEntrepot,
+  startNginx,
+} from './peers.ts';
 import { LARGE, type Measures, measureStart, NGINX_CONTENT, ROWS, type Row } from './rows.ts';
 import { format, judge, number, type Round, type RowResult } from './table.ts';
 
@@ -11,6 +22,7 @@ const USAGE = `npm run bench -- [options]
   --only TEXT       only the rows whose name contains the text; may be given again
   --json FILE       write every round's figures there
   --workers N       processes of entrepot, or auto (default 1)
+  --s3 PROGRAM      both sides keep blobs in a bucket of their own, each at a versitygw of its own
   --url URL         measure a server that runs instead of starting entrepot: http://user:password@host:port
   --peer-url URL    compare with a server that runs instead of starting docker-registry`;
 
@@ -20,6 +32,7 @@ const { values: options } = parseArgs({
     only: { type: 'string', multiple: true, default: [] },
     json: { type: 'string' },
     workers: { type: 'string', default: '1' },
+    s3: { type: 'string' },
     url: { type: 'string' },
     'peer-url': { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -35,12 +48,20 @@ if (options.help || !Number.isSafeInteger(rounds) || rounds < 1) {
 process.setMaxListeners(100); // each server that is started has folders to remove at the end
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1)); // what was started ends with us
 
-function start(side: Side, row: Row): Promise<Server> {
+async function start(side: Side, row: Row): Promise<Server> {
+  if (options.s3 === undefined || side === 'nginx' || side === 'plain') return await startOn(side, row, undefined);
+  const bucket = await startBucket(options.s3);
+  const server = await startOn(side, row, bucket);
+  return { ...server, stop: () => server.stop().finally(() => bucket.stop()) };
+}
+
+function startOn(side: Side, row: Row, bucket: Bucket | undefined): Promise<Server> {
   if (side === 'plain') return startEntrepot(options.workers);
   if (side === 'nginx') return startNginx(randomFillSync(Buffer.allocUnsafeSlow(LARGE)));
   const given = side === 'entrepot' ? url : peerUrl;
   if (given !== undefined) return Promise.resolve(remote(given));
-  return side === 'entrepot' ? startEntrepot(options.workers, undefined, row.options) : startDockerRegistry();
+  if (side !== 'entrepot') return startDockerRegistry(bucket);
+  return startEntrepot(options.workers, undefined, [...(row.options ?? []), ...(bucket ? bucketOptions(bucket) : [])]);
 }
 
 const available = new Set<Side>(
