@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { sharedCluster } from '../../packages/server/src/platform/database/testing-postgres.ts';
 import { atEnd } from '../harness/at-end.ts';
 import { Client } from '../harness/client.ts';
 import { freshDatabase } from '../harness/postgres.ts';
@@ -12,6 +13,7 @@ import { describeWith } from '../harness/tools.ts';
 import { Traffic } from './traffic.ts';
 
 const HAPROXY = fileURLToPath(new URL('../../deploy/haproxy/haproxy.cfg', import.meta.url));
+const NEXT_VERSION = fileURLToPath(new URL('./next-version.ts', import.meta.url));
 const RESTARTS = 12;
 /** How long clients may see broken connections after an instance was killed. */
 const TROUBLE_MS = 3000;
@@ -29,13 +31,14 @@ describeWith(['haproxy'], 'three instances behind haproxy, on one PostgreSQL and
   const instances: TestServer[] = [];
   const ports: number[] = [];
   let databaseUrl: string;
+  const sql = async (text: string) => (await sharedCluster()).sql(text, new URL(databaseUrl).pathname.slice(1));
   let url: string;
   let balancer: ChildProcess;
 
-  async function start(index: number): Promise<void> {
+  async function start(index: number, env: Readonly<Record<string, string>> = {}): Promise<void> {
     const listen = `127.0.0.1:${ports[index]}`;
     const shared = { 'keys-dir': join(folder, 'keys'), 'storage-dir': join(folder, 'blobs') };
-    instances[index] = await startServer({ databaseUrl, options: { listen, 'drain-delay-seconds': '2', ...shared } });
+    instances[index] = await startServer({ databaseUrl, env, options: { listen, 'drain-delay-seconds': '2', ...shared } });
   }
 
   /** As long as haproxy takes to send requests to an instance that is ready: two checks. */
@@ -84,6 +87,27 @@ describeWith(['haproxy'], 'three instances behind haproxy, on one PostgreSQL and
       await taken();
       expect(traffic.pushes.length).toBeGreaterThan(before);
     }
+    await traffic.stop();
+    expect(traffic.trouble).toEqual([]);
+    expect(await traffic.lost()).toEqual([]);
+  });
+
+  it('are replaced one by one by the next version, which migrates under the others, and no push or pull fails', {
+    timeout: 300_000,
+  }, async () => {
+    const tables = async () => (await sql("SELECT name FROM migration WHERE name LIKE '900%' ORDER BY name")).map(({ name }) => name);
+    expect(await tables()).toEqual([]);
+    const traffic = new Traffic(url, 4);
+    const replace = async (index: number, env?: Readonly<Record<string, string>>) => {
+      const before = traffic.pushes.length;
+      expect(await instances[index]?.stop('SIGTERM')).toBe(0);
+      await start(index, env);
+      await taken();
+      expect(traffic.pushes.length).toBeGreaterThan(before);
+    };
+    for (const index of [0, 1, 2]) await replace(index, { NODE_OPTIONS: `--import=${NEXT_VERSION}` });
+    expect(await tables()).toEqual(['9001-next-columns', '9002-next-table']);
+    await replace(0); // the version before on tables of the next one, as after a change of mind
     await traffic.stop();
     expect(traffic.trouble).toEqual([]);
     expect(await traffic.lost()).toEqual([]);

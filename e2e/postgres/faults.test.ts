@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { beforeAll, expect, test } from 'vitest';
-import { Ledger } from '../durability/ledger.ts';
-import { Client, imageManifest, must, sha256 } from '../harness/client.ts';
+import { begin, Client, must, sha256 } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
 import { freshDatabase, ownPostgres } from '../harness/postgres.ts';
 import { startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
+import { goesOn, type Load, load } from './load.ts';
 
 // The database breaks, stands still and dies under load; reliability-security.md section 2, row 8.
 
@@ -18,82 +19,7 @@ beforeAll(async () => {
   servers = await Promise.all([0, 1].map(() => startServer({ dataDir, databaseUrl, options: { 'log-level': 'fatal' } })));
 });
 
-interface Load {
-  /** Images acknowledged so far. */
-  readonly count: () => number;
-  /** Statuses that were neither success nor `retry`. */
-  readonly odd: readonly string[];
-  /** Longest `Retry-After` of a 503, in seconds; undefined where none came. */
-  readonly longest: () => number | undefined;
-  /** Ends it and gives what was acknowledged. */
-  stop(): Promise<Ledger>;
-}
-
-/** Pushes images without end, each step again and again until it is acknowledged. */
-function load(clients: readonly Client[], name: string): Load {
-  const ledger = new Ledger();
-  const odd: string[] = [];
-  let longest: number | undefined;
-  let count = 0;
-  let ended = false;
-
-  async function until(work: () => Promise<unknown>): Promise<void> {
-    for (;;) {
-      try {
-        await work();
-        return;
-      } catch (error) {
-        if (error instanceof TypeError) odd.push(error.cause instanceof Error ? error.cause.message : error.message); // no answer at all
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
-  }
-  async function send(client: Client, method: string, path: string, options: Parameters<Client['request']>[2], wanted: number) {
-    const answer = await client.request(method, path, options);
-    if (answer.status === wanted) return answer;
-    if (answer.status === 503) longest = Math.max(longest ?? 0, Number(answer.headers.get('retry-after') ?? Number.POSITIVE_INFINITY));
-    else odd.push(`${method} ${path}: ${answer.status} ${answer.bytes}`);
-    throw new Error('again');
-  }
-  async function push(client: Client, tag: string): Promise<void> {
-    const config = Buffer.from(JSON.stringify({ name, tag }));
-    const digest = sha256(config);
-    const manifest = Buffer.from(JSON.stringify(imageManifest(config, [])));
-    await until(() =>
-      ledger.change('blob', name, digest, config, () =>
-        send(client, 'POST', `/v2/${name}/blobs/uploads/?digest=${digest}`, { body: config }, 201),
-      ),
-    );
-    const headers = { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' };
-    await until(() =>
-      ledger.change('tag', name, tag, manifest, () =>
-        send(client, 'PUT', `/v2/${name}/manifests/${tag}`, { headers, body: manifest }, 201),
-      ),
-    );
-    count++;
-  }
-  const running = clients.flatMap((client, lane) =>
-    [0, 1].map(async (half) => {
-      for (let index = 0; !ended; index++) await push(client, `t-${lane}-${half}-${index}`);
-    }),
-  );
-  return {
-    count: () => count,
-    odd,
-    longest: () => longest,
-    async stop() {
-      ended = true;
-      await Promise.all(running);
-      return ledger;
-    },
-  };
-}
-
 const clientsOf = () => servers.map(({ url }) => new Client(url));
-const goesOn = async (running: Load, timeout: number) => {
-  const before = running.count();
-  await expect.poll(running.count, { timeout, interval: 50 }).toBeGreaterThan(before + 3);
-};
 const statusOf = async (server: TestServer | undefined, path: string) => (await fetch(`${server?.url}${path}`)).status;
 
 async function verify(running: Load): Promise<void> {
@@ -150,4 +76,33 @@ test('a database that is killed and comes again has all that was acknowledged', 
   await must(client, [200], 'GET', '/v2/faults/killed/tags/list');
   expect(await servers[0]?.stop()).toBe(0);
   await servers[1]?.stop('SIGKILL');
+});
+
+test('what was acknowledged of an upload, in the clear or encrypted, outlives a database that is killed at once', async () => {
+  await cluster.sql("ALTER SYSTEM SET wal_writer_delay = '10s'"); // nothing reaches the disk by itself meanwhile
+  await cluster.sql('SELECT pg_reload_conf()');
+  const encrypted = { encryption: 'file' };
+  const both = await Promise.all(
+    [{}, encrypted].map(async (options) =>
+      startServer({ databaseUrl: await freshDatabase(cluster), options: { 'log-level': 'fatal', ...options } }),
+    ),
+  );
+  const content = randomBytes(300_000);
+  const uploads = await Promise.all(
+    both.map(async ({ url }) => {
+      const client = new Client(url);
+      await client.pushBlob('demo/app', Buffer.from('first')); // makes what a first push makes
+      const answer = await must(client, [202], 'PATCH', await begin(client, 'demo/app'), { body: content });
+      return { client, location: answer.headers.get('location') ?? '' };
+    }),
+  );
+  await cluster.stop('SIGKILL');
+  await cluster.start();
+  for (const { client, location } of uploads) {
+    const put = async () => (await client.request('PUT', `${location}?digest=${sha256(content)}`)).status;
+    let status = await put();
+    await expect.poll(async () => (status = status === 503 ? await put() : status), { timeout: 5000 }).not.toBe(503);
+    expect(status).toBe(201);
+    expect((await must(client, [200], 'GET', `/v2/demo/app/blobs/${sha256(content)}`)).bytes.equals(content)).toBe(true);
+  }
 });

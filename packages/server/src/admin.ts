@@ -14,7 +14,7 @@ import {
 import { openDatabase } from './app.ts';
 import { createProject, setProjectVisibility } from './catalog/index.ts';
 import { commandLine } from './command-line.ts';
-import { type AuditEntry, audit, type Config, dataPaths, isOnPostgres, type Session, systemClock } from './platform/index.ts';
+import { type AuditEntry, audit, type Config, dataPaths, isOnPostgres, type Session } from './platform/index.ts';
 
 export { addEncryptionKey, encryptionStatus, rewrapKeys } from './encryption.ts';
 
@@ -33,9 +33,7 @@ export async function addUser(config: Config, name: string): Promise<string> {
     throw new Error('a user name has 1 to 63 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit');
   const password = randomPassword();
   const hash = await hashPassword(password);
-  const made = await change(config, user('user.create', name), (tx) =>
-    createUser(tx, { name, hash, admin: false, now: systemClock.now() }),
-  );
+  const made = await change(config, user('user.create', name), (tx, now) => createUser(tx, { name, hash, admin: false, now }));
   if (!made) throw new Error(`there is a user ${name} already`);
   return password;
 }
@@ -48,9 +46,9 @@ export async function disableUser(config: Config, name: string, disabled: boolea
 /** Makes a project. Throws if the name is taken or outside the grammar. */
 export async function addProject(config: Config, name: string, isPublic: boolean): Promise<void> {
   if (!isRepositoryName(name) || projectOf(name) !== name) throw new Error('a project name is one component of a repository name');
-  const made = await change(config, project('project.create', name, { public: isPublic }), (tx) =>
+  const made = await change(config, project('project.create', name, { public: isPublic }), (tx, now) =>
     createProject(tx, {
-      ...{ name, public: isPublic, by: 'command line', now: systemClock.now() },
+      ...{ name, public: isPublic, by: 'command line', now },
       quotaBytes: config.projectQuotaBytes,
     }),
   );
@@ -69,8 +67,8 @@ export async function setVisibility(config: Config, name: string, visibility: st
 
 export async function setProjectMember(config: Config, name: string, member: string, role: string): Promise<void> {
   if (!isProjectRole(role)) throw new Error(`a role is one of ${Object.keys(ROLES).filter(isProjectRole).join(', ')}`);
-  const given = { project: name, user: member, role, by: 'command line', now: systemClock.now() };
-  if (!(await change(config, project('member.update', name, { member, role }), (tx) => setMember(tx, given))))
+  const given = { project: name, user: member, role, by: 'command line' };
+  if (!(await change(config, project('member.update', name, { member, role }), (tx, now) => setMember(tx, { ...given, now }))))
     throw new Error('there is no such project or no such user');
 }
 
@@ -85,15 +83,15 @@ function project(action: string, name: string, after: unknown): Told {
 }
 
 /** Changes something in a transaction together with its audit record; nothing is recorded where there was nothing to change. */
-async function change<T>(config: Config, told: Told, work: (tx: Session) => Promise<T>): Promise<T> {
+async function change<T>(config: Config, told: Told, work: (tx: Session, now: number) => Promise<T>): Promise<T> {
   const { root, database: path } = dataPaths(config);
   // A directory named by mistake must not become a registry, least of all one with users and no admin.
   if (!isOnPostgres(config) && !existsSync(path)) throw new Error(`there is no registry in ${root}; entrepot serve makes one`);
   const database = await openDatabase(config, { checkpoint: false });
   try {
     return await database.write(async (tx) => {
-      const done = await work(tx);
-      if (done) await audit(tx, { actor: commandLine(), origin: null, outcome: 'success', ...told }, systemClock);
+      const done = await work(tx, database.clock.now());
+      if (done) await audit(tx, { actor: commandLine(), origin: null, outcome: 'success', ...told }, database.clock);
       return done;
     });
   } finally {

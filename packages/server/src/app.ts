@@ -299,7 +299,10 @@ async function buildApp(
     auditSinks: () => forwardingCounts(database),
     storage: () => scrubState(database),
     ...(tierRoom && blobs.tiers ? { tiers: () => tierRoom.tierAmounts(database) } : {}),
-    collection: () => collectionBacklog(database, clock.now(), config.collectionGraceSeconds * 1000),
+    async collection() {
+      const now = clock.now();
+      return { ...(await collectionBacklog(database, now, config.collectionGraceSeconds * 1000)), now };
+    },
   });
   const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
   const stopping = new AbortController();

@@ -154,7 +154,7 @@ function migrationCheck(database: Database): Check {
 }
 
 async function* clock(database: Database): AsyncGenerator<Finding> {
-  const now = systemClock.now();
+  const now = database.clock.now();
   if (now < EARLIEST) {
     yield { severity: 'error', where: 'the clock', what: `says ${new Date(now).toISOString()}`, remedy: 'set it, and keep it by NTP' };
   }

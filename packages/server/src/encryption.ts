@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { openDatabase } from './app.ts';
 import { commandLine } from './command-line.ts';
 import { encryptionCommands } from './content/index.ts';
-import { audit, type Config, type Database, dataPaths, isOnPostgres, systemClock } from './platform/index.ts';
+import { audit, type Config, type Database, dataPaths, isOnPostgres } from './platform/index.ts';
 
 export interface KeyCount {
   readonly provider: string;
@@ -34,7 +34,7 @@ export async function addEncryptionKey(config: Config): Promise<string> {
           action: 'encryption.add-key',
           resource: { type: 'encryption', name: 'file' },
         },
-        systemClock,
+        database.clock,
       ),
     );
     return addKeyVersion(file);
@@ -47,12 +47,12 @@ export async function rewrapKeys(config: Config): Promise<number> {
   const { startRewrap } = await encryptionCommands();
   return await withDatabase(config, (database) =>
     database.write(async (tx) => {
-      const job = await startRewrap(tx, systemClock.now());
+      const job = await startRewrap(tx, database.clock.now());
       const resource = { type: 'encryption', name: config.encryption } as const;
       await audit(
         tx,
         { actor: commandLine(), origin: null, outcome: 'success', action: 'encryption.rewrap', resource, after: { job } },
-        systemClock,
+        database.clock,
       );
       return job;
     }),

@@ -27,7 +27,7 @@ test('names, labels and help of all metrics', async () => {
     outboxBacklog: async () => 0,
     auditSinks: async () => [],
     storage: async () => ({ damagedBlobs: 0, damagedManifests: 0, scrubbedAt: null }),
-    collection: async () => ({ links: 0, blobs: 0, left: 0, oldest: undefined }),
+    collection: async () => ({ links: 0, blobs: 0, left: 0, oldest: undefined, now: 0 }),
   });
   const lines = metrics.registry.getMetricsAsArray().map((metric) => {
     const { name, help, aggregator, labelNames = [] } = metric as unknown as Described;

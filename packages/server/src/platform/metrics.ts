@@ -23,7 +23,13 @@ interface Sources {
   /** Events that the slowest consumer has still to see. */
   outboxBacklog(): Promise<number>;
   /** What garbage collection has still to do; since when, in milliseconds since 1970. */
-  collection(): Promise<{ readonly links: number; readonly blobs: number; readonly left: number; readonly oldest: number | undefined }>;
+  collection(): Promise<{
+    readonly links: number;
+    readonly blobs: number;
+    readonly left: number;
+    readonly oldest: number | undefined;
+    readonly now: number;
+  }>;
   /** Of each kind of audit sink: how far behind, and what is set aside. */
   auditSinks(): Promise<readonly { readonly kind: string; readonly backlog: number; readonly parked: number }[]>;
   /** Bytes of each tier as last counted; undefined where there is but one. */
@@ -210,8 +216,8 @@ export function createMetrics(): Metrics {
       };
       ask('entrepot_collection_backlog', 'What garbage collection has still to take away, counted up to 10000', due, ['kind']);
       ask('entrepot_collection_oldest_due_seconds', 'For how long the oldest of that has been due', async (gauge) => {
-        const { oldest } = await collection();
-        gauge.set(oldest === undefined ? 0 : (Date.now() - oldest) / 1000);
+        const { oldest, now } = await collection();
+        gauge.set(oldest === undefined ? 0 : (now - oldest) / 1000);
       });
       const behind = async (gauge: Gauge) => {
         for (const { kind, backlog } of await auditSinks()) gauge.set({ kind }, backlog);

@@ -108,7 +108,7 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     writing.set(id, { request, done: new Promise<void>((resolve) => (finished = resolve)) });
     const lease = lastLease.get(id) ?? uploadLease(holder);
     const hold = (tx: Session) => leaseUpload(tx, id, lease, clock.now(), clock.now() + LEASE_MS);
-    const own = { durable: false, scope: [uploadScope(id)] };
+    const scope = [uploadScope(id)];
     let heldAt = performance.now();
     const release = () => {
       clearInterval(timer);
@@ -118,7 +118,7 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     };
     const timer = setInterval(() => {
       const asked = performance.now();
-      database.write(hold, own).then(
+      database.write(hold, { durable: false, scope }).then(
         (held) => {
           if (held) heldAt = asked;
           else request.destroy();
@@ -130,12 +130,15 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     timer.unref();
     try {
       const found = await look(sealed);
-      const { held, isNew } = await database.write(async (tx) => {
-        let { isNew } = found;
-        // Another request may have been here since the look.
-        if (isNew && !(await hasUploadEnded(tx, id))) isNew = await insertUpload(tx, { ...found, now: clock.now() });
-        return { held: await hold(tx), isNew };
-      }, own);
+      const { held, isNew } = await database.write(
+        async (tx) => {
+          let { isNew } = found;
+          // Another request may have been here since the look.
+          if (isNew && !(await hasUploadEnded(tx, id))) isNew = await insertUpload(tx, { ...found, now: clock.now() });
+          return { held: await hold(tx), isNew };
+        },
+        { durable: 'process', scope }, // lost, another would write beside this one, or begin anew where bytes were acknowledged
+      );
       const session = { ...found, isNew };
       if (!held) throw new AppError('upload_busy', 'another request writes to this upload', { headers: { 'Retry-After': '5' } });
       return { session, lease, fence: session.lease !== null && session.lease !== lease, release };
@@ -150,7 +153,7 @@ export function createUploadSessions({ database, clock, holder, uploadKey }: Reg
     let released = false;
     try {
       await database.write((tx) => releaseUpload(tx, { id: session.id, lease, bytes, digest, now: clock.now() }), {
-        durable: false,
+        durable: 'process',
         scope: [uploadScope(session.id)],
       });
       released = true;

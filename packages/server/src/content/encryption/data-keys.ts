@@ -38,7 +38,7 @@ export interface DataKeys {
   readonly providers: Providers;
   /**
    * A new key, wrapped and in the database, together with what else `also` writes: for a blob durable when it resolves, as
-   * its bytes may replace some that can be read; for an upload (undefined) not waited for.
+   * its bytes may replace some that can be read; for an upload (undefined) for as long as this process lives.
    */
   make(blob: { digest: string; size: number } | undefined, also?: (tx: Session, key: DataKey) => Promise<void>): Promise<DataKey>;
   /** A key by its id. Throws `unavailable` while it cannot be unwrapped. */
@@ -81,7 +81,7 @@ export function createDataKeys({ database, providers, companions, clock }: Parts
         if (blob) await lookAgainForKeys(tx, blob.digest, key.id, now + FIRST_LOOK_MS);
         await also?.(tx, key);
       },
-      { durable: blob !== undefined, scope: [blob ? `blob-keys:${blob.digest}` : `data-key:${key.id}`] },
+      { durable: blob ? true : 'process', scope: [blob ? `blob-keys:${blob.digest}` : `data-key:${key.id}`] },
     );
     kept.set(key.id, key.bytes);
     return key;

@@ -58,6 +58,7 @@ interface Place {
  */
 export function createEncryptedStore({ base, database, keys, threads, clock, maxSegments = MAX_SEGMENTS }: Parts): BlobStore {
   const soft = (id: string) => ({ durable: false, scope: [`encrypted-upload:${id}`] });
+  const kept = (id: string) => ({ ...soft(id), durable: 'process' }) as const;
 
   /** Undefined where no upload was begun, or one in the clear. */
   async function placeOf(id: string): Promise<Place | undefined> {
@@ -127,7 +128,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
   }
 
   async function claim(id: string, row: UploadRow, writer: string, closed: number | null): Promise<void> {
-    const isClaimed = await database.write((tx) => claimUpload(tx, { id, from: row.writer, writer, closed, now: clock.now() }), soft(id));
+    const isClaimed = await database.write((tx) => claimUpload(tx, { id, from: row.writer, writer, closed, now: clock.now() }), kept(id));
     if (!isClaimed) throw new AppError('upload_busy', 'another request went on with this upload', { headers: { 'Retry-After': '5' } });
   }
 

@@ -49,7 +49,7 @@ export function createUploadWriter(parts: Parts): UploadWriter {
   async function begin(): Promise<Buffer> {
     const salt = randomBytes(SALT_BYTES);
     const isOurs = await database.write((tx) => beginSegment(tx, { id, writer, start: records, salt, now: clock.now() }), {
-      durable: false,
+      durable: 'process', // lost, the records from here on could never be opened
       scope,
     });
     if (!isOurs) throw new AppError('upload_busy', 'another request went on with this upload');
@@ -87,7 +87,7 @@ export function createUploadWriter(parts: Parts): UploadWriter {
     const sealed = fill === 0 ? null : sealTail(key, header, records, tail.subarray(0, fill));
     const row = { id, writer, record: records, tail: sealed, now: clock.now() };
     // Where the right to write has passed on nothing is changed: what comes late reaches nobody.
-    await database.write((tx) => saveTail(tx, row), { durable: false, scope });
+    await database.write((tx) => saveTail(tx, row), { durable: 'process', scope });
     isSaved = true;
   }
 

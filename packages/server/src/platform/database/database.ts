@@ -24,8 +24,12 @@ export interface Session {
 }
 
 export interface WriteOptions {
-  /** false: visible at once and kept over a crash of the process, but not waited for on disk. Default true. */
-  readonly durable?: boolean;
+  /**
+   * true, the default: on disk before it counts. false: visible at once, but lost where the database's host, or a PostgreSQL
+   * server, crashes within a second: for what does no harm if it never happened. `process`: not lost while this process lives,
+   * for what it goes on to build on, as a lease: only SQLite, which ends with the process where its host does, need not wait.
+   */
+  readonly durable?: boolean | 'process';
   /**
    * What the change reads and writes, as names such as `repository:7`: it runs beside changes of other scopes and after those
    * of its own. Without a scope it runs alone. Databases with a single writer, as SQLite, run all changes one by one.

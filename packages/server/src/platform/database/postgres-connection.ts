@@ -4,6 +4,7 @@ import type { Session } from './database.ts';
 import { compilePostgres } from './postgres-compiler.ts';
 import { ConnectionLost, postgresCode, troubleOf } from './postgres-errors.ts';
 import { type Invalidation, invalidationOf } from './postgres-rows.ts';
+import type { Lineage } from './postgres-servers.ts';
 import { bind, type Compiled, type Query } from './query.ts';
 
 export const CONNECT_MS = 2000;
@@ -15,6 +16,10 @@ const LOCK_MS = 5000;
 const IDLE_MS = 10_000;
 /** The same from this side, for where the network swallows the answer. */
 const ANSWER_MS = 15_000;
+/** A connection that says nothing for so long is asked whether it still leads anywhere. */
+const PROBE_MS = 10_000;
+/** For what is waited for by whoever sent it. */
+const PATIENT_MS = 2 ** 31 - 1;
 
 /** Whole numbers have 64 bits in the database and stay below 2^53 in ours; truth is 0 and 1, as in SQLite. */
 const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
@@ -34,14 +39,15 @@ export function clientConfig(driver: Driver, url: string): ClientConfig {
     connectionString: url,
     application_name: 'entrepot',
     keepAlive: true,
+    keepAliveInitialDelayMillis: PROBE_MS,
     connectionTimeoutMillis: CONNECT_MS,
     query_timeout: ANSWER_MS,
     types: { getTypeParser },
   };
 }
 
-/** What every connection is told first. Throws where it leads to a server that takes no changes, or is too old. */
-export async function prepareClient(client: Client): Promise<void> {
+/** What every connection is told first. Throws where it leads to a server that takes no changes, was replaced, or is too old. */
+export async function prepareClient(client: Client, lineage: Lineage): Promise<void> {
   const { rows } = await client.query<{ version: string; readonly: string; commit: string }>(
     `SELECT current_setting('server_version_num') AS version, current_setting('transaction_read_only') AS readonly,
             current_setting('synchronous_commit') AS commit`,
@@ -49,6 +55,7 @@ export async function prepareClient(client: Client): Promise<void> {
   const [{ version, readonly, commit } = { version: '0', readonly: 'off', commit: 'on' }] = rows;
   if (Number(version) < 140_000) throw new Error(`PostgreSQL 14 or later is needed, this is ${version}`);
   if (readonly === 'on') throw new ConnectionLost('the database takes no changes: it is a standby, or set to read only');
+  await lineage.accept(client);
   // An answer is a promise, whatever the server's default; stricter settings stay.
   await client.query(
     `SET statement_timeout = ${STATEMENT_MS}; SET lock_timeout = ${LOCK_MS}; SET idle_in_transaction_session_timeout = ${IDLE_MS};
@@ -107,9 +114,10 @@ export class Connection implements Session {
     this.last.push(work);
   }
 
-  /** Several statements in one message, without parameters; gives what each said. */
-  async script(text: string): Promise<QueryResult[]> {
-    const results = await this.#send<QueryResult | QueryResult[]>(() => this.client.query(text));
+  /** Several statements in one message, without parameters; gives what each said, however long that takes where told so. */
+  async script(text: string, { patient = false }: { readonly patient?: boolean } = {}): Promise<QueryResult[]> {
+    const query = patient ? { text, query_timeout: PATIENT_MS } : text;
+    const results = await this.#send<QueryResult | QueryResult[]>(() => this.client.query(query));
     return Array.isArray(results) ? results : [results];
   }
 

@@ -1,7 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Database, Migration } from './database.ts';
 import { openPostgres } from './open-postgres.ts';
@@ -9,47 +5,7 @@ import { queriesOf } from './query.ts';
 import { postgresData, type TestData } from './testing.ts';
 import { allCounters, counterMigrations, counterValue, increment, insertCounter } from './testing-counters.ts';
 import { newDatabase, sharedCluster } from './testing-postgres.ts';
-
-/** A way to the database that the test can break. */
-class Relay {
-  readonly folder = mkdtempSync(join(tmpdir(), 'entrepot-relay-'));
-  readonly #server: Server;
-  /** Asked of each piece that a client sends: `pass`, `cut` before it arrives, or `deafen`: it arrives, its answer does not. */
-  rule: (piece: string) => 'pass' | 'cut' | 'deafen' = () => 'pass';
-  cuts = 0;
-
-  constructor(target: string) {
-    this.#server = createServer((client) => {
-      const server = connect(target);
-      const end = () => {
-        client.destroy();
-        server.destroy();
-      };
-      for (const socket of [client, server]) socket.on('error', end).on('close', end);
-      client.on('data', (chunk) => this.#take(chunk, client, server));
-      server.on('data', (chunk) => client.write(chunk));
-    });
-  }
-
-  #take(chunk: Buffer, client: Socket, server: Socket): void {
-    const verdict = this.rule(chunk.toString('latin1'));
-    if (verdict === 'pass') return void server.write(chunk);
-    this.cuts++;
-    if (verdict === 'cut') return void client.destroy();
-    server.removeAllListeners('data').once('data', () => client.destroy());
-    server.write(chunk);
-  }
-
-  async listen(): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(join(this.folder, '.s.PGSQL.5432'), resolve));
-    return this;
-  }
-
-  close(): void {
-    this.#server.close();
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-}
+import { Relay } from './testing-relay.ts';
 
 describe('PostgreSQL that breaks', () => {
   let made: Awaited<ReturnType<typeof newDatabase>>;
@@ -61,11 +17,10 @@ describe('PostgreSQL that breaks', () => {
   beforeAll(async () => {
     const cluster = await sharedCluster();
     made = await newDatabase(cluster);
-    const socket = decodeURIComponent(new URL(made.url).searchParams.get('host') ?? '');
-    relay = await new Relay(join(socket, '.s.PGSQL.5432')).listen();
+    relay = await new Relay(made.url).listen();
     plain = await openPostgres(made.url);
     await plain.migrate(counterMigrations);
-    database = await openPostgres(made.url.replace(encodeURIComponent(socket), encodeURIComponent(relay.folder)));
+    database = await openPostgres(relay.url(made.url));
     await plain.write((tx) => Promise.resolve(tx.run(insertCounter, { name: 'a', value: 0 })));
   });
   beforeEach(() => {

@@ -1,6 +1,7 @@
 import type { Pool as DriverPool, PoolClient } from 'pg';
 import { CONNECT_MS, Connection, clientConfig, type Driver, prepareClient } from './postgres-connection.ts';
 import { ConnectionLost, postgresCode } from './postgres-errors.ts';
+import type { Lineage, Servers } from './postgres-servers.ts';
 
 const IDLE_MS = 60_000;
 
@@ -12,14 +13,14 @@ export class Connections {
   readonly #taken = new Set<PoolClient>();
   #isClosed = false;
 
-  constructor(driver: Driver, url: string, max: number) {
+  constructor({ driver, servers, lineage, max }: { driver: Driver; servers: Servers; lineage: Lineage; max: number }) {
     this.#make = () => {
       const pool = new driver.Pool({
-        ...clientConfig(driver, url),
+        ...clientConfig(driver, servers.current()),
         max,
         idleTimeoutMillis: IDLE_MS,
         // Awaited by the pool, though its type does not say so.
-        onConnect: (client) => prepareClient(client as never) as never,
+        onConnect: (client) => prepareClient(client as never, lineage) as never,
       });
       pool.on('error', () => undefined); // an idle connection broke; the pool has dropped it
       pool.on('connect', (client) => client.on('error', () => undefined)); // the statement under way fails with it
@@ -52,7 +53,7 @@ export class Connections {
     client.release(connection.isLost);
   }
 
-  /** Breaks all connections, so that whoever waits for an answer is told at once; later ones are made anew. */
+  /** Breaks all connections, so that whoever waits for an answer is told at once; later ones are made anew, to where the database is now. */
   breakAll(): void {
     const old = this.#pool;
     this.#pool = this.#make();

@@ -14,6 +14,8 @@ const ATTEMPTS = 5;
 const RETRY_FIRST_MS = 20;
 /** Longest wait for a turn in this process. */
 const TURN_MS = 10_000;
+/** Longest wait for a commit, as for a disk or for a standby that is not there. */
+const COMMIT_MS = 10_000;
 /** How long the outcome of a broken commit is asked for. */
 const OUTCOME_MS = 2000;
 
@@ -39,6 +41,11 @@ interface Batch {
   readonly scope: ReadonlySet<string> | undefined;
 }
 
+/** A commit that takes too long; not the bare promise, which would be waited for on its way to the caller. */
+interface Unanswered {
+  readonly commit: Promise<unknown>;
+}
+
 interface Parts {
   readonly connections: Connections;
   readonly watch: Watch;
@@ -56,6 +63,9 @@ export class Transactions {
   readonly #parts: Parts;
   readonly #queue: Job[] = [];
   readonly #running = new Map<Promise<void>, Batch>();
+  /** Commits whose callers were told that nobody knows. They keep their connections, so that there are never more of them. */
+  readonly #overdue = new Set<Promise<unknown>>();
+  #turns: NodeJS.Timeout | undefined;
   #isScheduled = false;
 
   constructor(parts: Parts) {
@@ -63,9 +73,10 @@ export class Transactions {
   }
 
   write<T>(work: (tx: Session) => Promise<T>, { durable = true, scope }: WriteOptions = {}): Promise<T> {
+    if (this.#overdue.size >= this.#parts.most) return Promise.reject(busy());
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({
-        durable,
+        durable: durable !== false,
         scope: scope && new Set(scope),
         queuedAt: performance.now(),
         reject,
@@ -74,6 +85,7 @@ export class Transactions {
           return () => resolve(value);
         },
       });
+      this.#turns ??= setTimeout(() => this.#refuseLate(), TURN_MS).unref();
       if (this.#isScheduled) return;
       this.#isScheduled = true;
       queueMicrotask(() => {
@@ -89,8 +101,16 @@ export class Transactions {
     while (this.#running.size > 0) await Promise.all(this.#running.keys());
   }
 
+  /** Tells those that have waited too long, the first of the queue. */
+  #refuseLate(): void {
+    const due = performance.now() - TURN_MS;
+    while (this.#queue[0] && this.#queue[0].queuedAt <= due) this.#queue.shift()?.reject(busy());
+    const [next] = this.#queue;
+    this.#turns = next && setTimeout(() => this.#refuseLate(), next.queuedAt - due).unref();
+  }
+
   #pump(): void {
-    while (this.#running.size < this.#parts.most) {
+    while (this.#running.size + this.#overdue.size < this.#parts.most) {
       const batch = this.#next();
       if (batch === undefined) return;
       const task: Promise<void> = this.#settle(batch.jobs).finally(() => {
@@ -130,19 +150,13 @@ export class Transactions {
 
   /** Runs a batch until it is committed or given up, and tells all callers. Never rejects. */
   async #settle(jobs: readonly Job[]): Promise<void> {
-    const isLate = (job: Job) => performance.now() - job.queuedAt > TURN_MS;
-    for (const job of jobs.filter(isLate)) {
-      job.reject(new AppError('unavailable', 'the database is busy; nothing was stored', { headers: { 'Retry-After': '1' } }));
-    }
-    const inTime = jobs.filter((job) => !isLate(job));
-    if (inTime.length === 0) return;
     try {
-      await this.#commit(inTime);
+      await this.#commit(jobs);
     } catch (error) {
       // One of them spoiled what they share: each for itself.
-      if (inTime.length > 1 && troubleOf(error) === 'statement' && !(error instanceof AppError)) {
-        for (const job of inTime) await this.#settle([job]);
-      } else for (const job of inTime) job.reject(shownAs(error));
+      if (jobs.length > 1 && troubleOf(error) === 'statement' && !(error instanceof AppError)) {
+        for (const job of jobs) await this.#settle([job]);
+      } else for (const job of jobs) job.reject(shownAs(error));
     }
   }
 
@@ -164,20 +178,37 @@ export class Transactions {
   async #attempt(jobs: readonly Job[]): Promise<(() => void)[]> {
     const { connections } = this.#parts;
     const connection = await connections.take();
+    let overdue: Unanswered | undefined;
     try {
       const begunAt = performance.now();
       connection.told.clear();
       connection.changed.clear();
       const transaction = await this.#begin(connection, jobs);
       const tell = jobs.length === 1 ? await runAlone(connection, jobs) : await runTogether(connection, jobs);
-      await this.#end(connection, transaction, begunAt);
+      overdue = await this.#end(connection, transaction, begunAt);
+      if (overdue) throw unknownOutcome(new Error(`the commit of transaction ${transaction} is not answered`));
       return tell;
     } catch (error) {
-      if (!connection.isLost) await connection.script('ROLLBACK').catch(() => undefined);
+      if (!connection.isLost && !overdue) await connection.script('ROLLBACK').catch(() => undefined);
       throw error;
     } finally {
-      connections.give(connection);
+      if (overdue) this.#waitFor(overdue.commit, connection);
+      else connections.give(connection);
     }
+  }
+
+  /** Keeps the connection of a commit that is not answered until it is, or breaks. */
+  #waitFor(commit: Promise<unknown>, connection: Connection): void {
+    this.#overdue.add(commit);
+    const changed = new Set(connection.changed);
+    void commit
+      .catch(() => undefined)
+      .then(() => {
+        this.#parts.rows.changed(changed);
+        this.#overdue.delete(commit);
+        this.#parts.connections.give(connection);
+        this.#pump();
+      });
   }
 
   /** Begins, takes the locks in one order over all processes, and gives the transaction's number. */
@@ -200,25 +231,29 @@ export class Transactions {
     return id;
   }
 
-  async #end(connection: Connection, transaction: string, begunAt: number): Promise<void> {
+  /** Commits; gives the commit itself where it is not answered in time. */
+  async #end(connection: Connection, transaction: string, begunAt: number): Promise<Unanswered | undefined> {
     const { watch, rows } = this.#parts;
     const telling = connection.told.size > 0 ? `${watch.telling(connection.told)}; ` : '';
     try {
-      const results = await connection.script(`${telling}COMMIT`);
+      const commit = connection.script(`${telling}COMMIT`, { patient: true });
+      const results = await inTime(commit, COMMIT_MS);
+      if (results === undefined) return { commit };
       if (results.at(-1)?.command !== 'COMMIT') throw new Error('the database undid a transaction in which a statement had failed');
       rows.changed(connection.changed);
     } catch (error) {
       if (troubleOf(error) !== 'connection') throw error;
       rows.clear();
-      await this.#findOut(transaction, begunAt, error);
+      await this.#findOut(transaction, connection, begunAt, error);
     }
+    return undefined;
   }
 
   /** After a commit that was not answered: resolves where it is known to have happened, throws what it got where not. */
-  async #findOut(transaction: string, begunAt: number, cause: unknown): Promise<void> {
+  async #findOut(transaction: string, connection: Connection, begunAt: number, cause: unknown): Promise<void> {
     const deadline = performance.now() + OUTCOME_MS;
     do {
-      const status = await this.#parts.watch.outcomeOf(transaction, begunAt).catch(() => undefined);
+      const status = await this.#parts.watch.outcomeOf(transaction, connection, begunAt).catch(() => undefined);
       if (status === 'committed') return;
       if (status === 'aborted') throw cause;
       if (status === undefined) break;
@@ -227,6 +262,18 @@ export class Transactions {
     throw unknownOutcome(cause);
   }
 }
+
+/** What is resolved in time; undefined where it is not. */
+async function inTime<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
+  work.catch(() => undefined);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
+  return await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+const busy = () => new AppError('unavailable', 'the database is busy; nothing was stored', { headers: { 'Retry-After': '1' } });
 
 type Tell = () => void;
 

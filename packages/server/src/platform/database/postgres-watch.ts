@@ -1,22 +1,29 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Connection, clientConfig, type Driver, prepareClient } from './postgres-connection.ts';
+import { ConnectionLost } from './postgres-errors.ts';
+import type { Lineage, Servers } from './postgres-servers.ts';
 
 const CHANNEL = 'entrepot';
 const BEAT_MS = 500;
 /** Without an answer for so long the database counts as away, and news of changes as lost. */
 const AWAY_MS = 2000;
 const RECONNECT_MOST_MS = 500;
-const TIME = 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now';
+const BEAT = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now, current_setting('transaction_read_only') AS readonly`;
+/** A change that writes nothing that stays: once it has been committed, so has all before it, on standbys too that are waited for. */
+const BEHIND = `SELECT pg_logical_emit_message(true, 'entrepot', '')`;
 
 interface Parts {
   readonly driver: Driver;
-  readonly url: string;
+  readonly servers: Servers;
+  readonly lineage: Lineage;
   /** Names this process in what it tells others. */
   readonly instance: string;
   /** Others have changed these tables. */
   readonly onChanged: (tables: readonly string[]) => void;
   /** From here on, or up to here, nobody knows what others change. */
   readonly onUnsure: () => void;
+  /** The database was found on another server. */
+  readonly onMoved: () => void;
   /** It does not answer any more. */
   readonly onAway: () => void;
 }
@@ -75,15 +82,43 @@ export class Watch {
    * What became of a transaction whose commit was not answered. Only a connection older than it can say so for sure: while
    * one lives the server has not crashed, and after a crash the number may be another transaction's.
    */
-  async outcomeOf(transaction: string, begunAt: number): Promise<string | undefined> {
+  async outcomeOf(transaction: string, from: Connection, begunAt: number): Promise<string | undefined> {
     const connection = this.#connection;
     if (connection === undefined || connection.openedAt >= begunAt) return undefined;
+    if (!this.#parts.lineage.isShared(connection.client, from.client)) return undefined;
     const [answer] = await this.#answered(connection.script(`SELECT pg_xact_status('${BigInt(transaction)}'::xid8) AS status`));
-    return (answer?.rows[0] as { status: string | null } | undefined)?.status ?? undefined;
+    const status = (answer?.rows[0] as { status: string | null } | undefined)?.status ?? undefined;
+    // It may have been cut off while it waited for a standby: then it is committed here and lost with this server.
+    if (status === 'committed') await this.#answered(connection.script(BEHIND));
+    return status;
   }
 
+  /** What is heard here may not be all: another connection has found the database elsewhere. */
+  distrust(): void {
+    void this.#connection?.client.end().catch(() => undefined); // the next question fails
+    this.#provenAt = Number.NEGATIVE_INFINITY;
+    this.#parts.onUnsure();
+  }
+
+  /** Connects to the first server that takes changes. Throws what the last one said where none does. */
   async #connect(): Promise<void> {
-    const { driver, url, instance, onChanged, onUnsure } = this.#parts;
+    const { servers, onMoved } = this.#parts;
+    const before = servers.current();
+    let failure: unknown;
+    for (const url of servers.all()) {
+      try {
+        await this.#connectTo(url);
+        if (url !== before) onMoved();
+        return;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  async #connectTo(url: string): Promise<void> {
+    const { driver, lineage, instance, onChanged, onUnsure } = this.#parts;
     const client = new driver.Client(clientConfig(driver, url));
     client.on('error', () => undefined); // the question under way fails with it
     client.on('notification', ({ payload = '' }) => {
@@ -92,7 +127,7 @@ export class Watch {
     });
     try {
       await client.connect();
-      await prepareClient(client);
+      await prepareClient(client, lineage);
       await client.query(`LISTEN ${CHANNEL}`);
       onUnsure();
       const connection = new Connection(client);
@@ -106,9 +141,10 @@ export class Watch {
 
   async #beat(connection: Connection): Promise<void> {
     const askedAt = performance.now();
-    const [answer] = await this.#answered(connection.script(TIME));
+    const [answer] = await this.#answered(connection.script(BEAT));
     const answeredAt = performance.now();
-    const { now = Number.NaN } = (answer?.rows[0] ?? {}) as { now?: number };
+    const { now = Number.NaN, readonly } = (answer?.rows[0] ?? {}) as { now?: number; readonly?: string };
+    if (readonly === 'on') throw new ConnectionLost('the database takes no changes any more');
     const offset = now - (askedAt + answeredAt) / 2;
     // Small differences are the network's; following them would make the clock tremble.
     if (!(Math.abs(offset - this.#offset) <= answeredAt - askedAt + 1)) this.#offset = offset;

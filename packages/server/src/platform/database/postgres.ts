@@ -8,6 +8,7 @@ import { ConnectionLost, shownAs, troubleOf } from './postgres-errors.ts';
 import { migratePostgres } from './postgres-migrations.ts';
 import { Connections } from './postgres-pool.ts';
 import { TableRows } from './postgres-rows.ts';
+import { Lineage, Servers } from './postgres-servers.ts';
 import { Transactions } from './postgres-transactions.ts';
 import { Watch } from './postgres-watch.ts';
 import type { Query } from './query.ts';
@@ -57,7 +58,8 @@ function lost(error: unknown): unknown {
 class PostgresDatabase implements Database {
   readonly clock: Clock;
   readonly #driver: Driver;
-  readonly #url: string;
+  readonly #servers: Servers;
+  readonly #lineage: Lineage;
   readonly #onWrite: ((seconds: number) => void) | undefined;
   readonly #watch: Watch;
   readonly #connections: Connections;
@@ -67,18 +69,26 @@ class PostgresDatabase implements Database {
 
   constructor(driver: Driver, url: string, { connections: max = 10, onWrite }: PostgresOptions) {
     this.#driver = driver;
-    this.#url = url;
     this.#onWrite = onWrite;
     const rows = new TableRows(compilePostgres, () => watch.isCurrent());
-    const connections = new Connections(driver, url, max);
+    const servers = new Servers(url);
+    const lineage = new Lineage(() => {
+      connections.breakAll();
+      watch.distrust();
+    });
+    const connections = new Connections({ driver, servers, lineage, max });
     const watch = new Watch({
       driver,
-      url,
+      servers,
+      lineage,
       instance: newId(),
       onChanged: (tables) => rows.changed(tables),
       onUnsure: () => rows.clear(),
+      onMoved: () => connections.breakAll(),
       onAway: () => connections.breakAll(),
     });
+    this.#servers = servers;
+    this.#lineage = lineage;
     this.#rows = rows;
     this.#connections = connections;
     this.#watch = watch;
@@ -114,11 +124,11 @@ class PostgresDatabase implements Database {
   }
 
   async migrate(migrations: readonly Migration[]): Promise<void> {
-    const client = new this.#driver.Client({ ...clientConfig(this.#driver, this.#url), query_timeout: undefined });
+    const client = new this.#driver.Client({ ...clientConfig(this.#driver, this.#servers.current()), query_timeout: undefined });
     client.on('error', () => undefined); // the statement under way fails with it
     try {
       await client.connect();
-      await prepareClient(client);
+      await prepareClient(client, this.#lineage);
       await migratePostgres(client, migrations);
     } finally {
       await client.end().catch(() => undefined);

@@ -138,7 +138,7 @@ class SqliteDatabase implements Database {
       let value: T;
       const begun = performance.now();
       this.#queue.push({
-        durable,
+        durable: durable === true,
         run: async (tx) => {
           value = await work(tx);
         },

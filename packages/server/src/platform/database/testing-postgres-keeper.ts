@@ -34,13 +34,13 @@ function makeLinks(): void {
 
 function initialize(): void {
   makeLinks();
-  if (isRoot) chownSync(folder, NOBODY, NOBODY);
   const words = ['-D', data, '-U', 'entrepot', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
   const { status, stderr, stdout, error } = spawnSync(join(bin, 'initdb'), words, { ...identity, env, encoding: 'utf8', cwd: folder });
   if (status !== 0) throw new Error(`initdb: ${error?.message ?? ''}${stderr}${stdout}`);
 }
 
 async function start(): Promise<void> {
+  if (isRoot) chownSync(folder, NOBODY, NOBODY);
   if (!existsSync(data)) initialize();
   const settings = {
     unix_socket_directories: folder,
@@ -62,7 +62,7 @@ async function start(): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     child.stderr.on('data', (chunk: Buffer) => {
       printed = `${printed}${chunk.toString()}`.slice(-4000);
-      if (printed.includes('ready to accept connections')) resolve();
+      if (/ready to accept (read-only )?connections/.test(printed)) resolve();
     });
     child.once('error', reject);
     child.once('exit', (code, signal) => reject(new Error(`the server ended (${code ?? signal}): ${printed.replaceAll('\n', ' | ')}`)));

@@ -1,7 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +23,8 @@ export function postgresBin(): string {
 
 /** A PostgreSQL server of the tests' own, on a Unix socket; it ends with the process that started it, however that ends. */
 export interface Cluster {
+  /** Where its socket and its data are. */
+  readonly folder: string;
   /** Address of one of its databases. */
   url(database: string): string;
   /** Runs SQL on one of its databases, not through what is tested. */
@@ -43,10 +45,13 @@ export interface ClusterOptions {
   readonly durable?: boolean;
   /** Also listens on this TCP port of all addresses. */
   readonly port?: number;
+  /** Begins with the data of that one, which is stopped for a moment, and follows it. */
+  readonly standbyOf?: Cluster;
 }
 
-export async function startCluster({ bin = postgresBin(), durable = false, port }: ClusterOptions = {}): Promise<Cluster> {
+export async function startCluster({ bin = postgresBin(), durable = false, port, standbyOf }: ClusterOptions = {}): Promise<Cluster> {
   const folder = mkdtempSync(join(tmpdir(), 'entrepot-pg-'));
+  if (standbyOf) await copyToStandby(standbyOf, folder);
   const keeper = spawn(process.execPath, [KEEPER, folder, bin, durable ? 'durable' : 'quick', String(port ?? '')], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -68,6 +73,17 @@ export async function startCluster({ bin = postgresBin(), durable = false, port 
       if (keeper.exitCode === null) await once(keeper, 'exit');
     },
   };
+}
+
+/** Data of a standby. Not by pg_basebackup, which npm's package leaves out. */
+async function copyToStandby(primary: Cluster, folder: string): Promise<void> {
+  await primary.stop();
+  const { status } = spawnSync('cp', ['-a', join(primary.folder, 'data'), folder]);
+  if (status !== 0) throw new Error('the data of the primary cannot be copied');
+  writeFileSync(join(folder, 'data', 'standby.signal'), '');
+  const primaryAt = `host=${primary.folder} user=entrepot application_name=standby`;
+  appendFileSync(join(folder, 'data', 'postgresql.auto.conf'), `primary_conninfo = '${primaryAt}'\n`);
+  await primary.start();
 }
 
 async function ended(keeper: ChildProcess): Promise<[string]> {
@@ -93,9 +109,10 @@ export async function newDatabase(cluster: Pick<Cluster, 'url' | 'sql'>): Promis
   return { url: cluster.url(name), name, drop: async () => void (await cluster.sql(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)) };
 }
 
-function clusterAt(folder: string): Pick<Cluster, 'url' | 'sql' | 'pid'> {
+function clusterAt(folder: string): Pick<Cluster, 'folder' | 'url' | 'sql' | 'pid'> {
   const url = (database: string) => `postgresql://entrepot@localhost/${database}?host=${encodeURIComponent(folder)}`;
   return {
+    folder,
     url,
     pid: () => Number(readFileSync(join(folder, 'data', 'postmaster.pid'), 'utf8').split('\n')[0]),
     async sql(text, database = 'postgres') {

@@ -65,6 +65,8 @@ const PROGRESS_MS = 1000;
 const ERROR_LENGTH = 500;
 /** Each statement on jobs is right by itself, whoever else is at the same rows (the fence, the state, the due time). */
 const SOFT = { durable: false, scope: [] } as const;
+/** A claim that the database lost would let another run have the same fence. */
+const CLAIM = { ...SOFT, durable: 'process' } as const;
 
 class LeaseLost extends Error {
   override name = 'LeaseLost';
@@ -106,7 +108,7 @@ export function createJobRunner(parts: Parts): JobRunner {
         const due = await database.all(dueJob, { kind, now: clock.now() });
         if (due.length === 0 || (await definition.ready?.()) === false) break;
         const now = clock.now();
-        const claimed = await database.write(async (tx) => await tx.first(claimJob, { kind, holder, now, until: now + leaseMs }), SOFT);
+        const claimed = await database.write(async (tx) => await tx.first(claimJob, { kind, holder, now, until: now + leaseMs }), CLAIM);
         if (!claimed) break;
         launch(definition, claimed, now + leaseMs);
         started++;
