@@ -193,6 +193,8 @@ describe('in the middle of a move', () => {
     async (isSwept) => {
       let goOn: () => void = () => undefined;
       const gate = new Promise<void>((resolve) => (goOn = resolve));
+      let reached: () => void = () => undefined;
+      const there = new Promise<void>((resolve) => (reached = resolve));
       at = await tieredFiles();
       await at.store.put(digest, bytes);
       const pushing = await at.another({
@@ -200,14 +202,16 @@ describe('in the middle of a move', () => {
           hot: (base) => ({
             ...base,
             async put(...args) {
-              if (!isSwept) await gate;
-              await base.put(...args);
-              if (isSwept) await gate;
+              if (isSwept) await base.put(...args);
+              reached();
+              await gate;
+              if (!isSwept) await base.put(...args);
             },
           }),
         },
       });
       const pushed = pushing.store.put(digest, bytes);
+      await there;
       expect(await at.tiers.demote(digest, none)).toBe('moved');
       if (isSwept) await at.run('tiers.sweep');
       goOn();
