@@ -4,6 +4,7 @@ import './access/routes.ts';
 import './catalog/routes.ts';
 import './content/routes.ts';
 import './content/encryption/index.ts';
+import './content/tiers/index.ts';
 import './evidence/routes.ts';
 import './lifecycle/routes.ts';
 import './release/routes.ts';

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 // Loaded for their statements: the route tables come with the first request to the management API.
 import './access/routes.ts';
 import './catalog/routes.ts';
+import './content/encryption/index.ts';
+import './content/tiers/index.ts';
 import './evidence/routes.ts';
 import './lifecycle/routes.ts';
 import './release/routes.ts';

