@@ -109,6 +109,20 @@ describe('webhooks', () => {
     await until('all are noted', async () => (await deliveries(hook.id)).every(({ state }) => state === 'delivered'));
   });
 
+  test('pulls are told to who asked for them, together, and never held up', async () => {
+    const got = await receiver();
+    await add({ name: 'pulls', url: got.url, events: ['artifact.pulled'] });
+    const { digest } = await client.pushImage('demo/pulled', 'v1');
+    for (let at = 0; at < 3; at++) await client.request('GET', '/v2/demo/pulled/manifests/v1');
+    await until('it has come', () => got.requests.length > 0, 20_000);
+    const [event] = got.events();
+    expect(event).toMatchObject({ type: 'io.entrepot.artifact.pulled.v1', subject: `demo/pulled@${digest}` });
+    expect(event?.data).toEqual({
+      ...{ registry, actor: 'admin', project: 'demo', repository: 'demo/pulled', digest, tags: ['v1'] },
+      pulls: expect.any(Number) as number,
+    });
+  });
+
   test("Harbor's payload of a push", async () => {
     const got = await receiver();
     await add({ name: 'harbor', url: got.url, format: 'harbor', events: ['artifact.pushed'], secrets: { authorization: 'secret-header' } });

@@ -93,7 +93,7 @@ import {
   toAppError,
 } from './platform/index.ts';
 import { createRegistry } from './registry/index.ts';
-import { webhookConsumer, webhookJob, webhookMigrations, webhookPruneJob } from './release/index.ts';
+import { projectsHearingPulls, webhookConsumer, webhookJob, webhookMigrations, webhookPruneJob } from './release/index.ts';
 
 /** Large transfer buffers of one process: 64 MiB at most. */
 const SLABS = 128;
@@ -230,7 +230,7 @@ async function buildApp(
   });
   const isKnown = async (name: string) => (await findAccount(database, name)) !== undefined;
   const notes = createNotes({ database, clock, log, sourceOf, isKnown });
-  const counted = createPullNotes({ database, clock });
+  const counted = createPullNotes({ database, clock, listeners: projectsHearingPulls });
   const tierRoom = isHeatRecorded(config) ? await tiering() : undefined;
   const heat = tierRoom?.openHeatNotes({ database, clock, log }, config);
   const pulls: PullNotes = heat

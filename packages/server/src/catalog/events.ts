@@ -13,6 +13,8 @@ export type CatalogEvent =
       readonly payload: { digest: string; mediaType: string; size: number; tags: readonly string[]; by: string };
     }
   | { readonly topic: 'manifest.restored'; readonly payload: { digest: string; mediaType: string; size: number; by: string } }
+  /** Together what one client's account pulled within some seconds by one tag, or by no tag. */
+  | { readonly topic: 'manifest.pulled'; readonly payload: { digest: string; tags: readonly string[]; pulls: number; by: string } }
   | { readonly topic: 'tag.moved'; readonly payload: { tag: string; digest: string; previous: string | null; by: string } }
   | { readonly topic: 'tag.deleted'; readonly payload: { tag: string; previous: string; by: string } }
   | { readonly topic: 'blob.damaged'; readonly payload: { digest: string; problem: string; by: string } }

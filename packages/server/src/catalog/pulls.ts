@@ -1,8 +1,10 @@
 import { LRUCache } from 'lru-cache';
-import { type Clock, type Database, queriesOf, type Session } from '../platform/index.ts';
+import { append, type Clock, type Database, queriesOf, type Session } from '../platform/index.ts';
+import type { CatalogEvent } from './events.ts';
 import type { PullTables } from './pulls-schema.ts';
+import type { CatalogTables } from './schema.ts';
 
-const query = queriesOf<PullTables>('pulls');
+const query = queriesOf<PullTables & Pick<CatalogTables, 'repository'>>('pulls');
 
 const addTagPulls = query<{ repositoryId: number; name: string; at: number; pulls: number }>()('addTagPulls', (db, p) =>
   db
@@ -67,6 +69,10 @@ const purgeManifestPulls = query<{ repositoryId: number; limit: number }>()('pur
     ),
 );
 
+const placeOf = query<{ id: number }>()('placeOf', (db, p) =>
+  db.selectFrom('repository').select(['name', 'project_id as projectId']).where('id', '=', p('id')).where('deleted_at', 'is', null),
+);
+
 /** Forgets pulls of a repository that is cleared away; gives how many rows, `limit` of each kind at most. */
 export async function purgePulls(tx: Session, repositoryId: number, limit: number): Promise<number> {
   return (await tx.run(purgeTagPulls, { repositoryId, limit })) + (await tx.run(purgeManifestPulls, { repositoryId, limit }));
@@ -79,6 +85,9 @@ const BATCH = 500;
 /** For so long who asked where a tag leads is taken to pull that tag when it fetches the digest. */
 const ASKED_MS = 5 * 60_000;
 const ASKED_MOST = 10_000;
+/** Events of pulls that are remembered between two writes, and told at one; of more nobody is told. */
+const EVENTS_MOST = 5000;
+const TOLD_MOST = 1000;
 
 export interface Pull {
   readonly repositoryId: number;
@@ -87,6 +96,8 @@ export interface Pull {
   readonly tag: string | undefined;
   /** Who, and from where. */
   readonly client: string;
+  /** Name of who pulls. */
+  readonly by: string;
 }
 
 /** Where pulls are told, without delay; nobody waits for them to be written. */
@@ -98,6 +109,17 @@ export interface PullNotes {
   flush(): Promise<void>;
 }
 
+/** Of which projects somebody wants to be told of pulls; asked before each write, never by who pulls. */
+export type PullListeners = (session: Session) => Promise<ReadonlySet<number> | 'all'>;
+
+interface Told {
+  readonly repositoryId: number;
+  readonly digest: string;
+  readonly tag: string | undefined;
+  readonly by: string;
+  pulls: number;
+}
+
 interface Counted {
   readonly repositoryId: number;
   readonly name: string;
@@ -107,9 +129,18 @@ interface Counted {
 }
 
 /** Remembers pulls, as many as make sense, and writes them together every few seconds. What a crash loses are those of the last seconds. */
-export function createPullNotes({ database, clock }: { readonly database: Database; readonly clock: Clock }): PullNotes {
+export function createPullNotes({
+  database,
+  clock,
+  listeners = () => Promise.resolve(new Set()),
+}: {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly listeners?: PullListeners;
+}): PullNotes {
   let tags = new Map<string, Counted>();
   let manifests = new Map<string, Counted>();
+  let events = new Map<string, Told>();
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> = Promise.resolve();
   const asked = new LRUCache<string, string>({ max: ASKED_MOST, ttl: ASKED_MS });
@@ -127,10 +158,41 @@ export function createPullNotes({ database, clock }: { readonly database: Databa
     timer ??= setTimeout(() => void flush(), FLUSH_MS).unref();
   }
 
+  function remember({ repositoryId, digest, by }: Pull, tag: string | undefined): void {
+    const key = `${repositoryId} ${digest} ${tag ?? ''} ${by}`;
+    const known = events.get(key);
+    if (known) known.pulls++;
+    else if (events.size < EVENTS_MOST) events.set(key, { repositoryId, digest, tag, by, pulls: 1 });
+  }
+
+  async function tell(told: readonly Told[]): Promise<void> {
+    const heard = told.length === 0 ? new Set<number>() : await listeners(database);
+    if (heard !== 'all' && heard.size === 0) return;
+    const places = new Map<number, { readonly name: string; readonly projectId: number } | undefined>();
+    const wanted: { readonly name: string; readonly event: CatalogEvent }[] = [];
+    for (const { repositoryId, digest, tag, by, pulls } of told) {
+      if (!places.has(repositoryId)) places.set(repositoryId, await database.first(placeOf, { id: repositoryId }));
+      const place = places.get(repositoryId);
+      if (!place || (heard !== 'all' && !heard.has(place.projectId))) continue;
+      const payload = { digest, tags: tag === undefined ? [] : [tag], pulls, by };
+      wanted.push({ name: place.name, event: { topic: 'manifest.pulled', payload } });
+      if (wanted.length === TOLD_MOST) break;
+    }
+    for (let from = 0; from < wanted.length; from += BATCH) {
+      await database.write(
+        async (tx) => {
+          for (const { name, event } of wanted.slice(from, from + BATCH)) await append(tx, { ...event, repository: name }, clock.now());
+        },
+        { durable: false, scope: ['pulls'] },
+      );
+    }
+  }
+
   async function write(): Promise<void> {
-    const [ofTags, ofManifests] = [[...tags.values()], [...manifests.values()]];
+    const [ofTags, ofManifests, told] = [[...tags.values()], [...manifests.values()], [...events.values()]];
     tags = new Map();
     manifests = new Map();
+    events = new Map();
     // In one order, so that processes that write at once do not wait for each other in a circle.
     for (const list of [ofTags, ofManifests]) list.sort((a, b) => a.repositoryId - b.repositoryId || (a.name < b.name ? -1 : 1));
     const options = { durable: false, scope: ['pulls'] };
@@ -144,6 +206,7 @@ export function createPullNotes({ database, clock }: { readonly database: Databa
         for (const { name, ...row } of ofManifests.slice(from, from + BATCH)) await tx.run(addManifestPulls, { ...row, digest: name });
       }, options);
     }
+    await tell(told);
   }
 
   function flush(): Promise<void> {
@@ -162,6 +225,7 @@ export function createPullNotes({ database, clock }: { readonly database: Databa
       const tag = pull.tag ?? asked.get(askedKey(pull));
       if (tag !== undefined) count(tags, pull.repositoryId, tag, false);
       count(manifests, pull.repositoryId, pull.digest, tag === undefined);
+      remember(pull, tag);
     },
     flush,
   };

@@ -99,7 +99,7 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
     if (!repository) return;
     const tag = reference.includes(':') ? undefined : reference;
     const client = `${actor.kind} ${actor.id} ${origin.client}`;
-    const pull = { repositoryId: repository.id, digest, tag, client };
+    const pull = { repositoryId: repository.id, digest, tag, client, by: actor.name };
     if (request.method === 'HEAD') parts.pulls.asked(pull);
     else parts.pulls.pulled(pull);
   }

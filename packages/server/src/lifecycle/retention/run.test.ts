@@ -26,6 +26,7 @@ import {
   type JobRunner,
   jobMigrations,
   outboxMigrations,
+  queriesOf,
 } from '../../platform/index.ts';
 import { retentionJobs } from './jobs.ts';
 import type { PolicySettings, Rule } from './policy.ts';
@@ -39,6 +40,10 @@ const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const sha = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
 const blob = (text: string) => ({ mediaType: 'application/octet-stream', digest: sha(text), size: text.length });
+
+const endings = queriesOf<{ outbox_event: { id: number; topic: string; payload: string } }>('test')()('endings', (db) =>
+  db.selectFrom('outbox_event').select('payload').where('topic', '=', 'retention.finished').orderBy('id'),
+);
 
 describe('retention runs', () => {
   let store: TestData;
@@ -102,6 +107,9 @@ describe('retention runs', () => {
   }
   const results = async (of: Run) =>
     (await pageOfResults(database, { runId: of.id, last: 0, limit: 1000 })).map(({ tag, outcome }) => `${tag} ${outcome}`).sort();
+  /** What was told of the ends of runs. */
+  const ended = async () =>
+    (await database.all(endings, {})).map(({ payload }) => JSON.parse(payload) as { by: string; retention: { artifacts: object[] } });
   const tagsNow = async (name = 'demo/app') => await pageOfTags(database, (await repository(name)).id, '', 1000);
   const isThere = async (digest: string, name = 'demo/app') =>
     (await findManifest(database, (await repository(name)).id, digest)) !== undefined;
@@ -198,7 +206,7 @@ describe('retention runs', () => {
           await put(image('a again'), ['a']);
           await put(image('fresh'), ['fresh']);
           const target = (await findTag(database, (await repository()).id, 'b')) ?? '';
-          pulls.pulled({ repositoryId: (await repository()).id, digest: target, tag: 'b', client: 'x' });
+          pulls.pulled({ repositoryId: (await repository()).id, digest: target, tag: 'b', client: 'x', by: 'bob' });
           await pulls.flush();
         }
         return await database.write(work, options);
@@ -230,10 +238,15 @@ describe('retention runs', () => {
       now += DAY;
     }
     await jobs.runDue();
+    await jobs.runDue();
     for (const name of ['demo/a', 'demo/b', 'demo/c']) expect(await tagsNow(name)).toHaveLength(10);
-    const ended = await runOf(id);
-    expect(ended).toMatchObject({ state: 'done', deleted: 150, failed: 0 });
-    expect(await results(ended)).toHaveLength(150);
+    const [told, ...more] = await ended();
+    expect(more).toEqual([]);
+    expect(told).toMatchObject({ by: 'ann', retention: { policy: 'p', run: id, state: 'done', deleted: 150, failed: 0 } });
+    expect(told?.retention.artifacts).toHaveLength(100);
+    const done = await runOf(id);
+    expect(done).toMatchObject({ state: 'done', deleted: 150, failed: 0 });
+    expect(await results(done)).toHaveLength(150);
   });
 
   it('end where they are cancelled', async () => {
@@ -249,6 +262,8 @@ describe('retention runs', () => {
       doRun({ database, clock }, id, { signal: stop.signal, attempt: 1, progress: async () => undefined, hold }),
     ).rejects.toThrow();
     expect(await runOf(id)).toMatchObject({ state: 'cancelled', deleted: 25 });
+    await run(of, true); // of which nobody is told
+    expect(await ended()).toMatchObject([{ retention: { state: 'cancelled', deleted: 25 } }]);
     expect(await tagsNow()).toHaveLength(35);
   });
 
@@ -266,7 +281,7 @@ describe('retention runs', () => {
     const { id: repositoryId } = await repository();
     await database.write((tx) => noteUse(tx, { repositoryId, digest: used, source: 'cluster', now: now - DAY }));
     const pulls = createPullNotes({ database, clock });
-    pulls.pulled({ repositoryId, digest: pulled, tag: undefined, client: 'x' });
+    pulls.pulled({ repositoryId, digest: pulled, tag: undefined, client: 'x', by: 'bob' });
     await pulls.flush();
     const fresh = await put(image('fresh'), []);
     expect((await run(of)).deleted).toBe(1);

@@ -1,5 +1,5 @@
-import { type PlacedRepository, pageOfManifestUse, pageOfPlacedRepositories } from '../../catalog/index.ts';
-import { type Clock, cancelJob, type Database, enqueue, findJob, type JobContext, type Session } from '../../platform/index.ts';
+import { findProjectById, type PlacedRepository, pageOfManifestUse, pageOfPlacedRepositories } from '../../catalog/index.ts';
+import { append, type Clock, cancelJob, type Database, enqueue, findJob, type JobContext, type Session } from '../../platform/index.ts';
 import { appliesTo, judgeTags, policiesFor } from './judge.ts';
 import type { Policy } from './policy.ts';
 import { type Doomed, remove, resultOf } from './remove.ts';
@@ -12,6 +12,7 @@ import {
   findRun,
   findUse,
   forgetResultsOf,
+  pageOfResults,
   type Run,
   setRunJob,
   setRunState,
@@ -23,6 +24,8 @@ const REPOSITORIES = 100;
 const MANIFESTS = 500;
 /** Tags that are deleted in one transaction. */
 const BATCH = 25;
+/** What a run deleted stands in the event of its end up to so many. */
+const ARTIFACTS_TOLD = 100;
 const DAY_MS = 24 * 3_600_000;
 
 interface Parts {
@@ -47,7 +50,7 @@ export async function startRun(
 export async function cancelRun(tx: Session, { id, state, jobId }: Run, now: number): Promise<boolean> {
   if (state !== 'waiting' && state !== 'running') return false;
   if (jobId !== null) await cancelJob(tx, jobId, now);
-  if (state === 'waiting') await setRunState(tx, id, 'cancelled', null, now);
+  if (state === 'waiting') await endRun(tx, id, 'cancelled', null, now);
   return true;
 }
 
@@ -56,7 +59,25 @@ export async function settleOrphan(database: Database, { id, jobId }: Run, now: 
   const job = jobId === null ? undefined : await findJob(database, jobId);
   if (job?.state === 'waiting' || job?.state === 'running') return;
   const state = job?.state === 'cancelled' ? 'cancelled' : 'failed';
-  await database.write((tx) => setRunState(tx, id, state, job?.error ?? null, now));
+  await database.write((tx) => endRun(tx, id, state, job?.error ?? null, now));
+}
+
+/** Ends a run, and tells of one that deletes what it came to; one of the system is told under no project's name. */
+async function endRun(tx: Session, id: number, state: 'done' | 'cancelled' | 'failed', error: string | null, now: number): Promise<void> {
+  const run = await findRun(tx, id);
+  if (run?.state !== 'waiting' && run?.state !== 'running') return;
+  await setRunState(tx, id, state, error, now);
+  if (run.dry === 1) return;
+  const project = run.projectId === null ? '' : (await findProjectById(tx, run.projectId))?.name;
+  if (project === undefined) return;
+  const { policyId, lookedAt, kept, deleted, failed, startedBy: by } = run;
+  const policy = (await findPolicy(tx, policyId))?.name ?? '';
+  const artifacts = await pageOfResults(tx, { runId: id, outcome: 'deleted', last: 0, limit: ARTIFACTS_TOLD });
+  const retention = {
+    ...{ policyId, policy, run: id, state, lookedAt, kept, deleted, failed },
+    artifacts: artifacts.map(({ repository, tag, digest }) => ({ repository, tag, digest })),
+  };
+  await append(tx, { topic: 'retention.finished', repository: project, payload: { by, retention } }, now);
 }
 
 /** Does a run, from where an earlier try of it ended. */
@@ -66,7 +87,7 @@ export async function doRun({ database, clock }: Parts, runId: number, context: 
   if (!run || (run.state !== 'waiting' && run.state !== 'running')) return { skipped: true };
   const policy = await findPolicy(database, run.policyId);
   if (!policy) {
-    await database.write((tx) => setRunState(tx, runId, 'failed', 'the policy was deleted', clock.now()));
+    await database.write((tx) => endRun(tx, runId, 'failed', 'the policy was deleted', clock.now()));
     return { failed: true };
   }
   await database.write(async (tx) => {
@@ -87,12 +108,12 @@ export async function doRun({ database, clock }: Parts, runId: number, context: 
   } catch (error) {
     // Cancelled by somebody; a process that stops leaves the run to another.
     if (!signal.aborted || (signal.reason as Error).name !== 'Cancelled') throw error;
-    await database.write((tx) => setRunState(tx, runId, 'cancelled', null, clock.now()));
+    await database.write((tx) => endRun(tx, runId, 'cancelled', null, clock.now()));
     throw error;
   }
   await database.write(async (tx) => {
     await hold(tx);
-    await setRunState(tx, runId, 'done', null, clock.now());
+    await endRun(tx, runId, 'done', null, clock.now());
   });
   const { lookedAt, kept, deleted, failed } = (await findRun(database, runId)) ?? run;
   return { lookedAt, kept, deleted, failed };

@@ -29,7 +29,7 @@ export function webhookConsumer({ database, clock, registry }: ConsumerParts): O
     async handle(announced) {
       const event = hookEventOf(announced);
       if (event === undefined) return;
-      const project = await findProject(database, event.project);
+      const project = event.project === undefined ? undefined : await findProject(database, event.project);
       const webhooks = (await listeners(database, project?.id ?? null)).filter((webhook) => wants(webhook, event));
       if (webhooks.length === 0) return;
       const created = event.repository === undefined ? undefined : await database.first(repositoryCreated, { name: event.repository });

@@ -11,7 +11,8 @@ export interface HookEvent {
   readonly at: number;
   /** Who did it. */
   readonly actor: string;
-  readonly project: string;
+  /** Absent: told of the system. */
+  readonly project?: string;
   /** Full name. */
   readonly repository?: string;
   readonly digest?: string;
@@ -23,6 +24,12 @@ export interface HookEvent {
   readonly tag?: string;
   /** What the tag led to before; null: it is new. */
   readonly previousDigest?: string | null;
+  /** How often it was pulled, with the tag in `tags` if by one. */
+  readonly pulls?: number;
+  /** What is wrong with a blob, and where sound bytes came from. */
+  readonly problem?: string;
+  readonly source?: string;
+  readonly retention?: RetentionTold;
   /** Which limit of the project is near or was met, and how much of it is taken. */
   readonly quota?: string;
   readonly used?: number;
@@ -30,6 +37,20 @@ export interface HookEvent {
   /** Settings or members, before and after. */
   readonly before?: unknown;
   readonly after?: unknown;
+}
+
+/** What a run of a retention policy came to. */
+export interface RetentionTold {
+  readonly policyId: number;
+  readonly policy: string;
+  readonly run: number;
+  readonly state: string;
+  readonly lookedAt: number;
+  readonly kept: number;
+  readonly deleted: number;
+  readonly failed: number;
+  /** The first of those that it deleted. */
+  readonly artifacts: readonly { readonly repository: string; readonly tag: string | null; readonly digest: string }[];
 }
 
 /** What the rooms' announcements hold, all taken together. */
@@ -41,6 +62,10 @@ interface Payload {
   readonly tags?: readonly string[];
   readonly tag?: string;
   readonly previous?: string | null;
+  readonly pulls?: number;
+  readonly problem?: string;
+  readonly source?: string;
+  readonly retention?: RetentionTold;
   readonly quota?: string;
   readonly used?: number;
   readonly limit?: number;
@@ -61,6 +86,7 @@ export function hookEventOf({ id, topic, repository, payload, at }: OutboxEvent)
     return { ...common, project: repository, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
   }
   if (name.startsWith('quota.')) return { ...common, project: repository, ...artifact };
+  if (name === 'retention.finished') return { ...common, ...(repository === '' ? {} : { project: repository }), ...artifact };
   const { tags, ...others } = artifact;
   return {
     ...common,

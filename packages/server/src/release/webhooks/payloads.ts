@@ -1,4 +1,4 @@
-import type { HookEvent } from './events.ts';
+import type { HookEvent, RetentionTold } from './events.ts';
 import { HARBOR_TYPES, type WebhookFormat } from './words.ts';
 
 /** What is told of: an event, or a test of the connection. */
@@ -42,19 +42,20 @@ function typeOf(name: string): string {
   return `io.entrepot.${name}.v1`;
 }
 
-/** `project`, `project/repository`, `project/repository:tag` or `project/repository@digest`. */
+/** `system`, `project`, `project/repository`, `project/repository:tag` or `project/repository@digest`. */
 function subjectOf({ project, repository, tag, digest }: Pick<HookEvent, 'project' | 'repository' | 'tag' | 'digest'>): string {
-  if (repository === undefined) return project;
+  if (repository === undefined) return project ?? 'system';
   if (tag !== undefined) return `${repository}:${tag}`;
   return digest === undefined ? repository : `${repository}@${digest}`;
 }
 
 /** Harbor's payload (goharbor.io, "Configure Webhook Notifications"); where an artifact has no tag, its digest stands for one, as there. */
 function harborPayload(event: Told, { registry, isPublic, repositoryCreatedAt }: Surroundings): object {
-  const { name, at, actor, project, repository, digest, tags = [], quota } = event;
+  const { name, at, actor, project = '', repository, digest, tags = [], quota, retention, pulls } = event;
   const type = name === 'ping' ? undefined : HARBOR_TYPES[name];
   if (type === undefined) throw new TypeError(`Harbor has no payload for ${name}`);
   const head = { type, occur_at: seconds(at), operator: actor };
+  if (retention !== undefined) return { ...head, event_data: { retention: harborRetention(retention, project, registry) } };
   if (quota !== undefined) {
     const details = `quota usage of the project: ${event.used} of ${event.limit} ${quota}`;
     const place = repositoryOf(project, repository ?? project, { isPublic, repositoryCreatedAt: undefined });
@@ -72,7 +73,22 @@ function harborPayload(event: Told, { registry, isPublic, repositoryCreatedAt }:
         resource_url: `${host}/${repository}${tag === digest ? '@' : ':'}${tag}`,
       })),
       repository: repositoryOf(project, repository, { isPublic, repositoryCreatedAt }),
+      ...(pulls === undefined ? {} : { custom_attributes: { Pulls: String(pulls) } }),
     },
+  };
+}
+
+function harborRetention({ policyId, state, lookedAt, kept, artifacts }: RetentionTold, project: string, registry: string): object {
+  return {
+    total: lookedAt,
+    retained: kept,
+    harbor_hostname: new URL(registry).host,
+    ...(project === '' ? {} : { project_name: project }),
+    retention_policy_id: policyId,
+    result: state === 'done' ? 'SUCCESS' : 'FAILURE',
+    deleted_artifact: artifacts.map(({ repository, tag, digest }) => {
+      return { type: 'image', status: 'SUCCESS', name_tag: tag === null ? `${repository}@${digest}` : `${repository}:${tag}` };
+    }),
   };
 }
 

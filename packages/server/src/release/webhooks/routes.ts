@@ -27,7 +27,7 @@ import { type Outcome, sendMessage } from './send.ts';
 import { checkSettings, checkUrl, leadsElsewhere } from './settings.ts';
 import { addWebhook, changeWebhook, deleteWebhook, setSecrets, type Webhook, type WebhookSettings, webhooksOf } from './store.ts';
 import { Events, Format, Name, Pattern, settingsOf, Url, viewOf, WebhookView, WebhookWithSecret } from './view.ts';
-import { eventsOf } from './words.ts';
+import { usualEventsOf } from './words.ts';
 
 const choices = {
   format: Type.Optional(Format),
@@ -130,7 +130,7 @@ function routesAt(parts: WebhookRouteParts, { path, where, seen, managed, ofPlac
       status: 201,
       async change(tx, { params, body, caller, now }) {
         const { name, url, format = 'cloudevents', repositories = '', tags = '', enabled = true, secrets: given = {} } = body;
-        const { events = eventsOf(format) } = body;
+        const { events = usualEventsOf(format) } = body;
         const settings: WebhookSettings = { name, url, format, events, repositories, tags, enabled };
         const placeId = await placeIdOf(tx, params);
         checkUrl(url);
@@ -163,7 +163,7 @@ function routesAt(parts: WebhookRouteParts, { path, where, seen, managed, ofPlac
         requireMatch(call, etagOf(before));
         const { secrets: given = {}, ...wanted } = body;
         const { format = before.format } = wanted;
-        const events = wanted.events ?? (format === before.format ? before.events : eventsOf(format));
+        const events = wanted.events ?? (format === before.format ? before.events : usualEventsOf(format));
         const settings: WebhookSettings = { ...before, ...wanted, format, events };
         checkUrl(settings.url);
         await checkSettings(tx, before.projectId, settings, before);

@@ -19,6 +19,8 @@ export interface WebhookTables {
     /** Sealed JSON. */
     secrets: string;
     enabled: number;
+    /** 1: pulls are among its events. */
+    hears_pulls: number;
     /** When it was last made or enabled: it hears of nothing that happened before. */
     listens_from: number;
     /** When the first of the failures was that no success has followed. */
@@ -100,6 +102,13 @@ export const webhookMigrations: readonly Migration[] = [
       db.schema.createIndex('webhook_delivery_due').on('webhook_delivery').columns(['webhook_id', 'next_at', 'id']),
       db.schema.createIndex('webhook_delivery_next').on('webhook_delivery').columns(['next_at', 'webhook_id']),
       db.schema.createIndex('webhook_delivery_age').on('webhook_delivery').columns(['created_at']),
+    ],
+  },
+  {
+    name: '0002-webhook-pulls',
+    up: ({ db }) => [
+      db.schema.alterTable('webhook').addColumn('hears_pulls', 'integer', (c) => c.notNull().defaultTo(0)),
+      db.schema.createIndex('webhook_hears_pulls').on('webhook').columns(['hears_pulls', 'project_id']),
     ],
   },
 ];

@@ -1,6 +1,6 @@
 import { queriesOf, type Session } from '../../platform/index.ts';
 import type { WebhookTables } from './schema.ts';
-import { type EventName, eventsOf, type WebhookFormat } from './words.ts';
+import { type EventName, PULLED, usualEventsOf, type WebhookFormat } from './words.ts';
 
 const query = queriesOf<WebhookTables>('webhooks');
 
@@ -75,6 +75,7 @@ const insertWebhook = query<SettingsColumns & { projectId: number | null; now: n
       tags: p('tags'),
       secrets: '',
       enabled: p('enabled'),
+      hears_pulls: p('hearsPulls'),
       listens_from: p('now'),
       created_at: p('now'),
       created_by: p('by'),
@@ -93,6 +94,7 @@ const updateWebhook = query<SettingsColumns & { id: number; listensFrom: number 
       repositories: p('repositories'),
       tags: p('tags'),
       enabled: p('enabled'),
+      hears_pulls: p('hearsPulls'),
       listens_from: p('listensFrom'),
       failing_since: null,
       disabled_reason: null,
@@ -135,6 +137,10 @@ const heardBy = query<{ projectId: number }>()('heardBy', (db, p) =>
     .where((eb) => eb.or([eb('project_id', 'is', null), eb('project_id', '=', p('projectId'))])),
 );
 
+const hearingPulls = query()('hearingPulls', (db) =>
+  db.selectFrom('webhook').select('project_id as projectId').distinct().where('hears_pulls', '=', 1).where('enabled', '=', 1),
+);
+
 interface SettingsColumns {
   [column: string]: string | number | null;
   name: string;
@@ -144,17 +150,20 @@ interface SettingsColumns {
   repositories: string;
   tags: string;
   enabled: number;
+  hearsPulls: number;
 }
 
 type Row = Omit<Webhook, 'events' | 'enabled'> & { readonly events: string; readonly enabled: number };
 
 function webhookOf({ events, enabled, ...row }: Row): Webhook {
-  return { ...row, events: events === '' ? eventsOf(row.format) : (events.split(',') as EventName[]), enabled: enabled === 1 };
+  return { ...row, events: events === '' ? usualEventsOf(row.format) : (events.split(',') as EventName[]), enabled: enabled === 1 };
 }
 
 function columnsOf({ name, url, format, events, repositories, tags, enabled }: WebhookSettings): SettingsColumns {
-  const all = eventsOf(format).every((event) => events.includes(event));
-  return { name, url, format, events: all ? '' : events.join(','), repositories, tags, enabled: enabled ? 1 : 0 };
+  const usual = usualEventsOf(format);
+  const isUsual = usual.length === events.length && usual.every((event) => events.includes(event));
+  const switches = { enabled: enabled ? 1 : 0, hearsPulls: events.includes(PULLED) ? 1 : 0 };
+  return { name, url, format, events: isUsual ? '' : events.join(','), repositories, tags, ...switches };
 }
 
 /** Webhooks of a project, or of the system, by name. */
@@ -177,6 +186,12 @@ export async function findWebhookIn(session: Session, projectId: number | null, 
 /** Enabled webhooks that hear of a project: its own and the system's; `null` where the project is no more. */
 export async function listeners(session: Session, projectId: number | null): Promise<Webhook[]> {
   return (await session.all(heardBy, { projectId: projectId ?? 0 })).map(webhookOf);
+}
+
+/** Of which projects somebody wants to hear of pulls: their ids, or `all`. */
+export async function projectsHearingPulls(session: Session): Promise<ReadonlySet<number> | 'all'> {
+  const heard = new Set((await session.all(hearingPulls, {})).map(({ projectId }) => projectId));
+  return heard.has(null) ? 'all' : (heard as Set<number>);
 }
 
 /** Makes a webhook without secrets and gives its id. */

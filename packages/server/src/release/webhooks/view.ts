@@ -19,7 +19,7 @@ export const Events = Type.Array(Type.Enum([...EVENT_NAMES]), {
   minItems: 1,
   maxItems: EVENT_NAMES.length,
   uniqueItems: true,
-  description: 'what it hears of; all that the format can tell of where absent',
+  description: 'what it hears of; absent: all that the format can tell of but pulls',
 });
 export const Pattern = (of: string) => Type.String({ maxLength: 512, description: `pattern of ${of}; empty: any, and what has none` });
 

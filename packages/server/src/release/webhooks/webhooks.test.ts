@@ -26,8 +26,8 @@ import { GIVE_UP_MS, webhookJob } from './job.ts';
 import { LOG_MOST, pruneJob } from './prune.ts';
 import { webhookMigrations } from './schema.ts';
 import { sealSecrets, type WebhookSecrets } from './secrets.ts';
-import { addWebhook, findWebhook, setSecrets, type WebhookSettings } from './store.ts';
-import { eventsOf } from './words.ts';
+import { addWebhook, changeWebhook, findWebhook, projectsHearingPulls, setSecrets, type WebhookSettings } from './store.ts';
+import { usualEventsOf } from './words.ts';
 
 const HOUR = 3_600_000;
 const PATIENCE = { timeout: 20_000 };
@@ -98,7 +98,7 @@ describe('webhooks', () => {
   async function add(url: string, settings: Partial<WebhookSettings> = {}, projectName: string | null = 'demo', more: object = {}) {
     const projectId = projectName === null ? null : ((await findProject(database, projectName))?.id ?? 0);
     const format = settings.format ?? 'cloudevents';
-    const all = { name: 'ci', url, format, events: eventsOf(format), repositories: '', tags: '', enabled: true, ...settings };
+    const all = { name: 'ci', url, format, events: usualEventsOf(format), repositories: '', tags: '', enabled: true, ...settings };
     return await database.write(async (tx) => {
       const id = await addWebhook(tx, projectId, all, { by: 'ann', now });
       const secrets: WebhookSecrets = { signing: [{ secret: SECRET, endsAt: null }], ...more };
@@ -231,6 +231,76 @@ describe('webhooks', () => {
     expect(seen('/pattern')).toEqual(['artifact.pushed demo/app@digest', 'tag.moved demo/app:v2']);
     expect(seen('/system')).toEqual([...own, 'artifact.pushed other/app@digest', 'project.deleted gone'].sort());
     expect(seen('/off')).toEqual([]);
+  });
+
+  it('hear of damage, of retention and, where they name them, of pulls', async () => {
+    const { requests, url } = await receiver(() => 200);
+    await add(`${url}/usual`);
+    await add(`${url}/pulls`, { events: ['artifact.pulled'], tags: 'v1' });
+    await add(`${url}/harbor`, { format: 'harbor', events: ['artifact.pulled', 'retention.finished'] });
+    await add(`${url}/system`, { repositories: '' }, null);
+    const retention = { policyId: 3, policy: 'old ones', run: 9, state: 'done', lookedAt: 5, kept: 4, deleted: 1, failed: 0 };
+    const artifacts = [{ repository: 'demo/app', tag: 'v0', digest: DIGEST }];
+    await happen('blob.damaged', 'demo/app', { digest: DIGEST, problem: 'hash', by: 'scrub' });
+    await happen('blob.repaired', 'demo/app', { digest: DIGEST, source: 'push', by: 'scrub' });
+    await happen('manifest.pulled', 'demo/app', { digest: DIGEST, tags: ['v1'], pulls: 7, by: 'bob' });
+    await happen('manifest.pulled', 'demo/app', { digest: DIGEST, tags: [], pulls: 1, by: 'bob' });
+    await happen('retention.finished', 'demo', { by: 'schedule', retention: { ...retention, artifacts } });
+    await happen('retention.finished', '', { by: 'schedule', retention: { ...retention, artifacts } });
+    await settle(runner());
+    const seen = (path: string) =>
+      requests.filter(({ url: to }) => to === path).map(({ body }) => JSON.parse(body) as { type: string; subject: string; data: object });
+    const names = (path: string) =>
+      seen(path)
+        .map(({ type, subject }) => `${type.slice('io.entrepot.'.length, -'.v1'.length)} ${subject.replace(DIGEST, 'digest')}`)
+        .sort();
+    const usual = ['blob.damaged demo/app@digest', 'blob.repaired demo/app@digest', 'retention.finished demo'];
+    expect(names('/usual')).toEqual(usual);
+    expect(names('/system')).toEqual([...usual, 'retention.finished system']);
+    expect(names('/pulls')).toEqual(['artifact.pulled demo/app@digest']);
+    expect(seen('/pulls')[0]?.data).toMatchObject({ actor: 'bob', project: 'demo', repository: 'demo/app', tags: ['v1'], pulls: 7 });
+    expect(seen('/usual').find(({ type }) => type.includes('damaged'))?.data).toMatchObject({ digest: DIGEST, problem: 'hash' });
+    const repository = { name: 'app', namespace: 'demo', repo_full_name: 'demo/app', repo_type: 'private' };
+    const pulled = (tag: string, mark: string, pulls: string) => ({
+      ...{ type: 'PULL_ARTIFACT', occur_at: now / 1000, operator: 'bob' },
+      event_data: {
+        resources: [{ digest: DIGEST, tag, resource_url: `registry.example.com/demo/app${mark}${tag}` }],
+        repository,
+        custom_attributes: { Pulls: pulls },
+      },
+    });
+    expect(seen('/harbor').sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))).toEqual(
+      [
+        pulled('v1', ':', '7'),
+        pulled(DIGEST, '@', '1'),
+        {
+          ...{ type: 'TAG_RETENTION', occur_at: now / 1000, operator: 'schedule' },
+          event_data: {
+            retention: {
+              ...{ total: 5, retained: 4, harbor_hostname: 'registry.example.com', project_name: 'demo', retention_policy_id: 3 },
+              ...{ result: 'SUCCESS', deleted_artifact: [{ type: 'image', status: 'SUCCESS', name_tag: 'demo/app:v0' }] },
+            },
+          },
+        },
+      ].sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
+    );
+  });
+
+  it('that want to hear of pulls are known by their projects, as long as they are enabled', async () => {
+    const demo = (await findProject(database, 'demo'))?.id;
+    await add('https://a.example.com');
+    expect(await projectsHearingPulls(database)).toEqual(new Set());
+    const id = await add('https://b.example.com', { events: ['artifact.pulled', 'artifact.pushed'] });
+    expect(await projectsHearingPulls(database)).toEqual(new Set([demo]));
+    const hook = await findWebhook(database, id);
+    if (!hook) throw new Error('no webhook');
+    expect(hook.events).toEqual(['artifact.pulled', 'artifact.pushed']);
+    await database.write((tx) => changeWebhook(tx, hook, { ...hook, enabled: false }, now));
+    expect(await projectsHearingPulls(database)).toEqual(new Set());
+    await database.write((tx) => changeWebhook(tx, hook, { ...hook, events: usualEventsOf('cloudevents') }, now));
+    expect(await projectsHearingPulls(database)).toEqual(new Set());
+    await add('https://c.example.com', { events: ['artifact.pulled'] }, null);
+    expect(await projectsHearingPulls(database)).toBe('all');
   });
 
   it('do not hear of what happened before they were made, be it under the name of their project', async () => {

@@ -3,6 +3,7 @@ export const TOPICS = {
   'manifest.pushed': 'artifact.pushed',
   'manifest.deleted': 'artifact.deleted',
   'manifest.restored': 'artifact.restored',
+  'manifest.pulled': 'artifact.pulled',
   'tag.moved': 'tag.moved',
   'tag.deleted': 'tag.deleted',
   'repository.created': 'repository.created',
@@ -15,6 +16,9 @@ export const TOPICS = {
   'member.update': 'member.changed',
   'member.delete': 'member.changed',
   'member.batch': 'member.changed',
+  'blob.damaged': 'blob.damaged',
+  'blob.repaired': 'blob.repaired',
+  'retention.finished': 'retention.finished',
   'quota.warning': 'quota.warning',
   'quota.exceeded': 'quota.exceeded',
 } as const;
@@ -36,6 +40,8 @@ export const FORMATS: readonly WebhookFormat[] = ['cloudevents', 'harbor'];
 export const HARBOR_TYPES: Readonly<Partial<Record<EventName, string>>> = {
   'artifact.pushed': 'PUSH_ARTIFACT',
   'artifact.deleted': 'DELETE_ARTIFACT',
+  'artifact.pulled': 'PULL_ARTIFACT',
+  'retention.finished': 'TAG_RETENTION',
   'quota.warning': 'QUOTA_WARNING',
   'quota.exceeded': 'QUOTA_EXCEED',
 };
@@ -43,6 +49,14 @@ export const HARBOR_TYPES: Readonly<Partial<Record<EventName, string>>> = {
 /** What a format can tell of. */
 export function eventsOf(format: WebhookFormat): readonly EventName[] {
   return format === 'harbor' ? EVENT_NAMES.filter((name) => HARBOR_TYPES[name] !== undefined) : EVENT_NAMES;
+}
+
+/** There are more of these than of all others: only who names them hears of them. */
+export const PULLED: EventName = 'artifact.pulled';
+
+/** What a webhook hears of that names no events. */
+export function usualEventsOf(format: WebhookFormat): readonly EventName[] {
+  return eventsOf(format).filter((name) => name !== PULLED);
 }
 
 /** `waiting` for its first or next attempt; `failed`: given up. */
