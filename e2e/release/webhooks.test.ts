@@ -233,7 +233,7 @@ describe('webhooks', () => {
     expect(await create({ name: 'etag' })).toBe('409 conflict');
     expect(await create({ repositories: '{a' })).toBe('400 bad_request');
     expect(await create({ events: [] })).toBe('400 invalid_input');
-    expect(await create({ events: ['artifact.pulled'] })).toBe('400 invalid_input');
+    expect(await create({ events: ['artifact.burnt'] })).toBe('400 invalid_input');
     expect(await create({ id: 7 })).toBe('400 invalid_input');
     expect(await create({ secrets: { authorization: 'a\r\nb: c' } })).toBe('400 invalid_input');
     await done(204, client, 'DELETE', path);

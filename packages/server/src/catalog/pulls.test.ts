@@ -29,15 +29,15 @@ describe('pulls', () => {
 
   const told = async () =>
     (await database.all(events, {})).map(({ repository, payload }) => [repository, JSON.parse(payload) as Record<string, unknown>]);
-  const pull = (of: 'demo' | 'other', by: string, tag: string | undefined = 'v1', digest = DIGEST) => {
-    return { repositoryId: ids[of], digest, tag, client: by, by };
+  const pull = (of: 'demo' | 'other', by: string, tag = 'v1') => {
+    return { repositoryId: ids[of], digest: DIGEST, tag: tag === '' ? undefined : tag, client: by, by };
   };
 
   it('are told together where somebody listens, of his project only', async () => {
     const project = (await findProject(database, 'demo'))?.id ?? 0;
     const notes = createPullNotes({ database, clock, listeners: () => Promise.resolve(new Set([project])) });
     for (const by of ['ann', 'ann', 'bob']) notes.pulled(pull('demo', by));
-    notes.pulled(pull('demo', 'ann', undefined));
+    notes.pulled(pull('demo', 'ann', ''));
     notes.pulled(pull('other', 'ann'));
     await notes.flush();
     expect(await told()).toEqual([
