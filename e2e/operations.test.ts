@@ -227,6 +227,7 @@ describe('readiness', () => {
     const uploads = join(server.dataDir, 'storage/docker/registry/v2/uploads');
     renameSync(uploads, `${uploads}.away`);
     await expect.poll(ready, { timeout: 10_000 }).toBe(503);
+    expect((await client.request('GET', '/readyz')).bytes.toString()).toBe('storage cannot be written to\n');
     expect((await client.request('GET', '/livez')).status).toBe(200);
     renameSync(`${uploads}.away`, uploads);
     await expect.poll(ready, { timeout: 10_000 }).toBe(200);
@@ -242,6 +243,7 @@ describe('readiness', () => {
     const other = new DatabaseSync(join(server.dataDir, 'entrepot.db'));
     other.exec('BEGIN IMMEDIATE');
     await expect.poll(ready, { timeout: 20_000 }).toBe(503);
+    expect((await client.request('GET', '/readyz')).bytes.toString()).toMatch(/^the database cannot be written to\n$/);
     expect((await client.request('GET', '/livez')).status).toBe(200);
     other.exec('ROLLBACK');
     other.close();

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
-import { basic, Client } from '../harness/client.ts';
+import { basic, Client, sha256 } from '../harness/client.ts';
 import { populate } from '../harness/people.ts';
 import { done, everyItem, rest } from '../harness/rest.ts';
 import { startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
@@ -118,4 +118,39 @@ test('pulls are recorded where that is set: what is got, not what is only looked
   const pulls = await everyItem<Item>(new Client(again.url), '/audit?action=artifact.pull');
   expect(pulls).toMatchObject([{ record: { count: 2, resource: { repository: 'demo/app', tag: '1', digest } } }]);
   await again.stop();
+});
+
+test('what a rule refuses is recorded as denied: immutable tags and quotas, by every interface, repeated ones once', async () => {
+  const server = await startServer();
+  const client = new Client(server.url);
+  await done(201, client, 'POST', '/projects', { name: 'demo' });
+  const { digest } = await client.pushImage('demo/app', 'v1');
+  await done(201, client, 'POST', '/projects/demo/immutability-rules', { name: 'all', tags: { include: ['v*'] } });
+  for (let nth = 0; nth < 3; nth++) expect((await client.request('DELETE', `/v2/demo/app/manifests/${digest}`)).status).toBe(409);
+  expect((await rest(client, 'DELETE', '/projects/demo/repositories/app/tags/v1')).status).toBe(409);
+  await done(200, client, 'PATCH', '/projects/demo/quota', { bytes: 1 });
+  for (const body of ['four', 'five more']) {
+    expect((await client.request('POST', `/v2/demo/app/blobs/uploads/?digest=${sha256(body)}`, { body })).status).toBe(403);
+  }
+  await expect.poll(async () => (await denials(client)).length, { timeout: 20_000 }).toBe(3);
+  const found = (await denials(client)).map(({ action, count, reason, resource: { repository, tag } }) => ({
+    action,
+    count,
+    reason,
+    repository,
+    tag,
+  }));
+  const held = {
+    reason: 'tag v1 is immutable by rule all of the project; it can be neither moved nor deleted',
+    repository: 'demo/app',
+    tag: 'v1',
+  };
+  expect(found).toEqual(
+    expect.arrayContaining([
+      { action: 'artifact.delete', count: 3, ...held },
+      { action: 'tag.delete', count: undefined, ...held },
+      { action: 'blob.push', count: 2, reason: "the project's quota of bytes has no room", repository: 'demo/app', tag: undefined },
+    ]),
+  );
+  await server.stop();
 });

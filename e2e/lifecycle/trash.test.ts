@@ -69,6 +69,31 @@ describe('what was deleted', () => {
     expect(records).toHaveLength(1);
   });
 
+  it('with very many tags goes in steps, by either interface, and comes back with all of them', async () => {
+    const { digest, bytes } = await root.pushImage('demo/tagged', 'v1');
+    const type = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
+    const tags = Array.from({ length: 601 }, (_, nth) => `t${nth}`);
+    const tagAll = async () => {
+      for (let from = 0; from < tags.length; from += 100) {
+        const query = tags.slice(from, from + 100).map((tag) => `tag=${tag}`);
+        const put = await root.request('PUT', `/v2/demo/tagged/manifests/${digest}?${query.join('&')}`, { body: bytes, headers: type });
+        expect(put.status).toBe(201);
+      }
+    };
+    await tagAll();
+    expect((await root.request('DELETE', `/v2/demo/tagged/manifests/${digest}`)).status).toBe(202);
+    expect((await root.request('GET', '/v2/demo/tagged/tags/list?n=1000')).json<{ tags: string[] }>().tags).toEqual([]);
+    const { job } = await done<Restored>(202, root, 'POST', `/projects/demo/trash/${(await itemOf(digest)).id}/restore`, {});
+    await expect
+      .poll(async () => (await done<{ state: string }>(200, root, 'GET', `/jobs/${job}`)).state, { timeout: 30_000 })
+      .toBe('done');
+    expect((await root.request('GET', '/v2/demo/tagged/tags/list?n=1000')).json<{ tags: string[] }>().tags).toHaveLength(602);
+    await done(204, root, 'DELETE', at('tagged', '/artifacts/t7')); // by one of the tags that go first
+    expect((await root.request('GET', `/v2/demo/tagged/manifests/${digest}`)).status).toBe(404);
+    const records = await everyItem<{ action: string }>(root, '/audit?project=demo&action=tag.delete-many');
+    expect(records.length).toBeGreaterThanOrEqual(14);
+  });
+
   it('comes back as several at once, all or none', async () => {
     const one = await root.pushImage('demo/many', 'one');
     const two = await root.pushImage('demo/many', 'two');

@@ -132,6 +132,7 @@ describe('keys that others keep', () => {
     const chunk = await client3.request('PATCH', await begin(client3, name), { body: randomBytes(100) });
     expect(chunk.status).toBe(503);
     await until('readiness tells', async () => (await status3('/readyz')) === 503);
+    expect((await client3.request('GET', '/readyz')).bytes.toString()).toBe('the provider of encryption keys cannot be used\n');
     expect(await status3('/livez')).toBe(200);
     expect((await done<{ current: unknown }>(200, client3, 'GET', '/encryption')).current).toBeNull();
     vault.reachable = true;

@@ -334,14 +334,17 @@ async function buildApp(
   );
   let draining = false;
   let running = 0;
+  const { encryption } = blobs;
   const operations = createOperations({
     metrics,
     origin,
     log,
     metricsPublic: config.metricsPublic,
-    check: async () => {
-      await database.ping();
-      await blobs.ping();
+    checks: {
+      'the database cannot be written to': () => database.ping(),
+      // Before the store, whose own check needs them.
+      ...(encryption ? { 'the provider of encryption keys cannot be used': () => encryption.keys.health() } : {}),
+      'storage cannot be written to': () => blobs.ping(),
     },
     isDraining: () => draining,
     collectAll,

@@ -1,6 +1,6 @@
 import { isRepositoryName, projectOf } from '@entrepot/oci';
 import { claimedName, type Identity } from '../access/index.ts';
-import { ANONYMOUS, type AppError, type AuditNotes, type AuditOrigin, type Route, repositoryIn } from '../platform/index.ts';
+import { ANONYMOUS, type AppError, type AuditNotes, type AuditOrigin, denialOf, type Route, repositoryIn } from '../platform/index.ts';
 
 export interface Denied {
   readonly error: AppError;
@@ -13,14 +13,16 @@ export interface Denied {
   readonly body: unknown;
 }
 
-/** Tells the record of a request that was refused for who made it. */
+/** Tells the record of a request that was refused for who made it, or by a rule. */
 export function noteDenial(notes: AuditNotes, { error, route, identity, origin, params, headers, body }: Denied): void {
-  if (error.status !== 401 && error.status !== 403 && error.status !== 429) return;
+  const denial = denialOf(error);
+  if (!denial) return;
+  const { reason, ...held } = denial;
   const isLogin = identity === undefined || route.permission === 'public';
   const claimed = identity === undefined ? claimedName(headers.authorization) : isLogin ? nameIn(body) : undefined;
   const action = isLogin ? 'session.create' : (route.audit ?? route.permission);
-  const resource = { type: action.split('.', 1)[0]?.split(':', 1)[0] ?? 'none', ...placeOf(params) };
-  notes.denied({ actor: identity?.actor ?? ANONYMOUS, origin, action, resource, reason: error.message }, claimed);
+  const resource = { type: action.split('.', 1)[0]?.split(':', 1)[0] ?? 'none', ...placeOf(params), ...held };
+  notes.denied({ actor: identity?.actor ?? ANONYMOUS, origin, action, resource, reason }, claimed);
 }
 
 /** The name in the form of a login. */

@@ -1,8 +1,8 @@
-import { parseManifest } from '@entrepot/oci';
+import { digestOf, parseDigest, parseManifest } from '@entrepot/oci';
 import type { Static, TObject } from 'typebox';
 import type { Session } from '../platform/index.ts';
 import type { ArtifactContent, Platform } from './artifact-schema.ts';
-import { manifestBytes, type StoredManifest } from './manifests.ts';
+import { findManifest, manifestBytes, type StoredManifest } from './manifests.ts';
 
 export type Content = Static<TObject<typeof ArtifactContent>>;
 type Reading = (digest: string, most: number) => Promise<Uint8Array | undefined>;
@@ -65,13 +65,60 @@ function imageOf(config: Uint8Array | undefined): Content['image'] {
   }
   const platform = platformOf(read);
   if (!platform) return undefined;
-  const { created, author, config: settings } = read as Record<string, unknown>;
-  const { Labels: labels } = (settings ?? {}) as { Labels?: unknown };
-  const texts = Object.entries(labels ?? {}).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  const { created, author } = read as Record<string, unknown>;
   return {
     platform,
     ...(typeof created === 'string' ? { created } : {}),
     ...(typeof author === 'string' ? { author } : {}),
-    labels: Object.fromEntries(texts),
+    labels: labelsIn(read),
   };
+}
+
+function labelsIn(config: unknown): Record<string, string> {
+  const { config: settings } = (config ?? {}) as { config?: { Labels?: unknown } | null };
+  return Object.fromEntries(
+    Object.entries(settings?.Labels ?? {}).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+}
+
+export type Labels = Readonly<Record<string, string>>;
+const CHILDREN = 50;
+
+/**
+ * Labels that the configs of an image say, or of each image of an index, equal ones once; none for what is no image. Undefined
+ * where that cannot be told: a config or child is missing, damaged, too large or no JSON. Throws where the store cannot be read.
+ */
+export async function imageLabels(
+  session: Session,
+  repositoryId: number,
+  digest: string,
+  readBlob: Reading,
+): Promise<Labels[] | undefined> {
+  const found = new Map<string, Labels>();
+  let left = CHILDREN;
+  async function gather(of: string): Promise<boolean> {
+    const stored = await findManifest(session, repositoryId, of);
+    const bytes = stored && (await manifestBytes(session, stored.id));
+    if (!bytes || left-- === 0) return false;
+    const { blobs, children } = parseManifest(bytes, stored.mediaType);
+    const config = blobs.find(({ mediaType }) => CONFIG_TYPES.has(mediaType));
+    if (config) {
+      const text = await readBlob(config.digest, CONFIG_BYTES);
+      const isSound = text && digestOf(text, parseDigest(config.digest)?.algorithm) === config.digest;
+      const labels = isSound ? readLabels(text) : undefined;
+      if (!labels) return false;
+      found.set(JSON.stringify(labels), labels);
+    }
+    for (const child of children) if (!(await gather(child.digest))) return false;
+    return true;
+  }
+  return (await gather(digest)) ? [...found.values()] : undefined;
+}
+
+function readLabels(config: Uint8Array): Labels | undefined {
+  try {
+    return labelsIn(JSON.parse(Buffer.from(config).toString()));
+  } catch {
+    return undefined;
+  }
 }

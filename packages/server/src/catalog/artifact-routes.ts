@@ -2,8 +2,11 @@ import { isTag, parseDigest } from '@entrepot/oci';
 import Type, { type Static } from 'typebox';
 import {
   AppError,
+  audit,
   type Caller,
+  type Clock,
   cursorOf,
+  type Database,
   listOf,
   listQuery,
   PAGE_DEFAULT,
@@ -16,7 +19,8 @@ import {
 import { contentOf } from './artifact-content.ts';
 import { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 import { ArtifactContent } from './artifact-schema.ts';
-import { type DeletionScope, deleteManifestWith } from './deletion.ts';
+import { type DeletionScope, deleteManifestWith, manifestsToDelete } from './deletion.ts';
+import { shedTags } from './many-tags.ts';
 import { OfArtifact, OfRepository, requireManifest, requireRepository, resourceIn } from './paths.ts';
 import type { Repository } from './projects.ts';
 import { listTagsOfDigest } from './tag-list.ts';
@@ -111,14 +115,38 @@ async function deleteAll(
 }
 
 export interface ArtifactRouteParts {
-  readonly database: Session;
+  readonly database: Database;
+  readonly clock: Clock;
   /** A small blob that is stored, such as an image's config; undefined where it is missing or larger. */
   readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
 }
 
 /** Manifests and what they hold. */
-export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Route[] {
+export function artifactRoutes({ database, clock, readBlob }: ArtifactRouteParts): Route[] {
   const { read, change } = routesFor<Caller>();
+
+  /** Deletes most tags where there are very many, before the manifests go. Gives these where it did, as tags lead nowhere then. */
+  async function prepareDeletion(
+    { params, caller, now }: { params: Static<typeof OfRepository>; caller: Caller; now: number },
+    references: readonly string[],
+    scope: DeletionScope,
+  ): Promise<readonly string[] | undefined> {
+    const repository = await requireRepository(database, params);
+    const { actor, origin } = caller;
+    const digests: string[] = [];
+    let shed = false;
+    for (const reference of references) digests.push((await requireManifest(database, repository, reference)).digest);
+    for (const digest of digests) {
+      const doomed = await manifestsToDelete(database, repository.id, digest, scope);
+      const record = async (tx: Session, of: string, tags: readonly string[]) => {
+        const entry = { actor, origin, action: 'tag.delete-many', resource: resourceIn(repository, 'tag', { digest: of }) } as const;
+        await audit(tx, { ...entry, outcome: 'success', before: { tags } }, clock);
+      };
+      shed = (await shedTags(database, doomed, { repository, by: actor.name, now, record })) || shed;
+    }
+    return shed ? digests : undefined;
+  }
+
   const common = { tag: 'Artifacts' } as const;
   return [
     read({
@@ -181,9 +209,10 @@ export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Rout
       audit: 'artifact.delete',
       params: OfArtifact,
       query: Type.Object(WITH, { additionalProperties: false }),
-      async change(tx, { params, query, caller, now }) {
+      prepare: async (call) => await prepareDeletion(call, [call.params.reference], scopeOf(call.query)),
+      async change(tx, { params, query, caller, now }, pinned) {
         const repository = await requireRepository(tx, params);
-        const { digest, mediaType } = await requireManifest(tx, repository, params.reference);
+        const { digest, mediaType } = await requireManifest(tx, repository, pinned?.[0] ?? params.reference);
         const gone = await deleteManifestWith(tx, repository.id, digest, scopeOf(query), { by: caller.actor.name, now });
         const tag = parseDigest(params.reference) ? {} : { tag: params.reference };
         const beside = gone.length > 1 ? { with: gone.slice(1).map((each) => each.digest) } : {};
@@ -199,10 +228,11 @@ export function artifactRoutes({ database, readBlob }: ArtifactRouteParts): Rout
       audit: 'artifact.delete-many',
       params: OfRepository,
       body: References,
-      async change(tx, { params, body, caller, now }) {
+      prepare: async (call) => await prepareDeletion(call, call.body.references, scopeOf(call.body)),
+      async change(tx, { params, body, caller, now }, pinned = body.references) {
         const repository = await requireRepository(tx, params);
         const digests: string[] = [];
-        for (const reference of body.references) digests.push((await requireManifest(tx, repository, reference)).digest);
+        for (const reference of pinned) digests.push((await requireManifest(tx, repository, reference)).digest);
         const gone = await deleteAll(tx, repository, digests, scopeOf(body), { by: caller.actor.name, now });
         return { resource: resourceIn(repository, 'artifact'), before: { digests: gone } };
       },

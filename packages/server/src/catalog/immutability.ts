@@ -106,7 +106,8 @@ export async function requireNoneImmutable(tx: Session, repositoryId: number): P
   if (found) throw immutable(found.tag, found.rule);
 }
 
-function immutable(tag: string, { id, name, projectId }: ImmutableBy): AppError {
+/** The refusal of a change of a tag that a rule holds. */
+export function immutable(tag: string, { id, name, projectId }: ImmutableBy): AppError {
   const where = projectId === null ? 'of the system' : 'of the project';
   return new AppError('tag_immutable', `tag ${tag} is immutable by rule ${name} ${where}; it can be neither moved nor deleted`, {
     detail: { tag, rule: { id, name, system: projectId === null } },

@@ -1,6 +1,6 @@
 export { type AdoptedTag, adoptBlob, adoptTag, ENDLESS, noteChange, type TagMove } from './adoption.ts';
 export { type AffectedImage, pageOfAffected, tagsOfAffected } from './affected.ts';
-export { type Content, contentOf } from './artifact-content.ts';
+export { type Content, contentOf, imageLabels, type Labels } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';
 export { isBaseOfOthers } from './bases.ts';
 export { findBlob, type LinkedBlob, linkBlob, referenceTo, renewBlob, repositoriesWithBlob, unlinkBlob } from './blobs.ts';
@@ -70,6 +70,7 @@ export {
   setManifestContent,
   subjectWithPrefix,
 } from './manifests.ts';
+export { shedTags } from './many-tags.ts';
 export {
   changeProject,
   createProject,
@@ -132,6 +133,14 @@ export {
 export { findTagFacts, listTagsOfDigest, type TagFacts } from './tag-list.ts';
 export type { CompiledSelector, Patterns, TagSelector } from './tag-selectors.ts';
 export { deleteTag, findTag, pageOfTags, setTag } from './tags.ts';
+export {
+  forgetTrashDamage,
+  isManifestInTrash,
+  markTrashDamaged,
+  pageOfTrashedManifests,
+  setTrashedBytes,
+  type TrashedManifest,
+} from './trash-damage.ts';
 export { setTrashDays, trashDaysOf } from './trash-days.ts';
 export {
   findManifestInTrash,
@@ -140,6 +149,7 @@ export {
   listTrash,
   type TrashItem,
   type TrashPage,
+  trashedBytes,
   trashWith,
 } from './trash-list.ts';
 export { expiredTrash, forgetItem, type PurgeableItem, purgeItem, trashAges, trashThatWentWith } from './trash-purge.ts';

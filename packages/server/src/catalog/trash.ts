@@ -1,4 +1,4 @@
-import { queriesOf, type Session } from '../platform/index.ts';
+import { AppError, queriesOf, type Session } from '../platform/index.ts';
 import type { CatalogTables } from './schema.ts';
 import { forgetItem } from './trash-purge.ts';
 
@@ -66,6 +66,26 @@ const olderItem = query<{ repositoryId: number; digest: string }>()('olderTrashM
     .select(['item_id as id', 'size'])
     .where('repository_id', '=', p('repositoryId'))
     .where('digest', '=', p('digest')),
+);
+/** The item of a manifest whose tags went before it did: one that holds no manifest, and is not being emptied. */
+const openItem = query<{ repositoryId: number; digest: string }>()('openTrashItem', (db, p) =>
+  db
+    .selectFrom('trash_item')
+    .leftJoin('trash_manifest', 'trash_manifest.item_id', 'trash_item.id')
+    .select('trash_item.id')
+    .where('trash_item.repository_id', '=', p('repositoryId'))
+    .where('trash_item.kind', '=', 'manifest')
+    .where('trash_item.name', '=', p('digest'))
+    .where('trash_item.job_id', 'is', null)
+    .where('trash_manifest.item_id', 'is', null)
+    .orderBy('trash_item.id', 'desc')
+    .limit(1),
+);
+const renewItem = query<{ id: number; withId: number | null; now: number; by: string }>()('renewTrashItem', (db, p) =>
+  db
+    .updateTable('trash_item')
+    .set({ with_id: p('withId'), deleted_at: p('now'), deleted_by: p('by') })
+    .where('id', '=', p('id')),
 );
 const adoptItems = query<{ from: number; to: number }>()('adoptTrashItems', (db, p) =>
   db
@@ -139,6 +159,14 @@ const manifestFacts = query<{ id: number }>()('manifestForTrash', (db, p) =>
     .where('id', '=', p('id')),
 );
 
+const manifestFactsOf = query<{ repositoryId: number; digest: string }>()('manifestForTrashByDigest', (db, p) =>
+  db
+    .selectFrom('manifest')
+    .select(['media_type as mediaType', 'artifact_type as artifactType', 'content_size as size'])
+    .where('repository_id', '=', p('repositoryId'))
+    .where('digest', '=', p('digest')),
+);
+
 /** One deletion: what goes with something else names its item. */
 export interface Trashing {
   readonly repositoryId: number;
@@ -174,6 +202,16 @@ export async function trashRepository(tx: Session, deletion: Trashing): Promise<
   await trash(tx, deletion, { kind: 'repository', name: '' });
 }
 
+/** The item that a live manifest will have once it is deleted, for tags that go before it. */
+export async function openItemFor(tx: Session, deletion: Trashing, digest: string): Promise<number> {
+  const { repositoryId } = deletion;
+  const open = await tx.first(openItem, { repositoryId, digest });
+  if (open) return open.id;
+  const facts = await tx.first(manifestFactsOf, { repositoryId, digest });
+  if (!facts) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
+  return await trash(tx, deletion, { ...facts, kind: 'manifest', name: digest, digest });
+}
+
 /**
  * Keeps a manifest that is about to be deleted, with its bytes and all that it needs, and gives its item. What was in the
  * trash of the same digest is the same content: the new item takes its place, so that deleting again and again fills nothing.
@@ -187,7 +225,10 @@ export async function trashManifest(
   const facts = await tx.first(manifestFacts, { id });
   if (!facts) throw new Error('what is put into the trash is not there');
   const older = await tx.first(olderItem, { repositoryId: deletion.repositoryId, digest });
-  const itemId = await trash(tx, deletion, { ...facts, kind: 'manifest', name: digest, digest });
+  const { repositoryId, withId = null, now, by } = deletion;
+  const open = await tx.first(openItem, { repositoryId, digest });
+  if (open) await tx.run(renewItem, { id: open.id, withId, now, by });
+  const itemId = open?.id ?? (await trash(tx, deletion, { ...facts, kind: 'manifest', name: digest, digest }));
   if (older) {
     await tx.run(adoptItems, { from: older.id, to: itemId });
     await forgetItem(tx, older.id);

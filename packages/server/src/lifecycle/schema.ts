@@ -1,7 +1,7 @@
 import type { Migration } from '../platform/index.ts';
 import { adoptionMigrations } from './adoption/schema.ts';
 import { layoutMigrations } from './layout/schema.ts';
-import { retentionMigration } from './retention/schema.ts';
+import { imageLabelMigration, retentionMigration } from './retention/schema.ts';
 import { scrubMigrations } from './scrub/index.ts';
 import { heatMigration } from './tiers/schema.ts';
 
@@ -12,4 +12,5 @@ export const lifecycleMigrations: readonly Migration[] = [
   ...scrubMigrations,
   retentionMigration,
   heatMigration,
+  imageLabelMigration,
 ];

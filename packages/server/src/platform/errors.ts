@@ -80,6 +80,24 @@ export class AppError extends Error {
   }
 }
 
+/** A refusal as the audit trail tells of it. */
+export interface Denial {
+  readonly reason: string;
+  /** The tag that a rule holds. */
+  readonly tag?: string;
+}
+
+/**
+ * What a request was denied for, in words that are equal for equal ones, so that repeated ones become one record: who made it,
+ * or a rule of the project or the system (immutability, quota); undefined for any other failure.
+ */
+export function denialOf({ status, code, message, detail }: AppError): Denial | undefined {
+  const { tag, quota = '' } = (detail ?? {}) as { readonly tag?: string; readonly quota?: string };
+  if (code === 'tag_immutable') return { reason: message, ...(tag === undefined ? {} : { tag }) };
+  if (code === 'quota_exceeded') return { reason: `the project's quota of ${quota} has no room` };
+  return status === 401 || status === 403 || status === 429 ? { reason: message } : undefined;
+}
+
 /** A quota of the file system; libuv has no name for it. */
 const OVER_QUOTA = -constants.errno.EDQUOT;
 const SQLITE_FULL = 13;

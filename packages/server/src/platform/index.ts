@@ -54,7 +54,7 @@ export {
   upTo,
   type Value,
 } from './database/index.ts';
-export { AppError, ERRORS, type ErrorCode, toAppError } from './errors.ts';
+export { AppError, denialOf, ERRORS, type ErrorCode, toAppError } from './errors.ts';
 export { compileGlob, type Glob, likesOf } from './globs.ts';
 export { findReplay, idempotencyMigrations, type Replay, type RequestKey, requestKey, saveReplay } from './idempotency.ts';
 export { agreedOn, folderMark, installationMigrations, requireShared, type Shared } from './installation.ts';

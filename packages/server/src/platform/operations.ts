@@ -8,8 +8,8 @@ interface Parts {
   readonly origin: RequestOrigin;
   readonly log: Log;
   readonly metricsPublic: boolean;
-  /** Throws what keeps this instance from serving. */
-  readonly check: () => Promise<void>;
+  /** What this instance needs to serve, by the words in which it is told that it fails; each throws while it does. */
+  readonly checks: Readonly<Record<string, () => Promise<void>>>;
   readonly isDraining: () => boolean;
   /** Metrics of all processes, or undefined where not all answer; absent where there is only this one. */
   readonly collectAll: (() => Promise<string | undefined>) | undefined;
@@ -24,34 +24,41 @@ const CHECK_MS = 5000;
 const BELIEVED_MS = 1000;
 
 /**
- * `/livez` (the process answers), `/readyz` (it can serve: database and store can be written to, not draining) and
+ * `/livez` (the process answers), `/readyz` (it can serve: all checks pass, not draining; else the first that failed) and
  * `/metrics`. Liveness looks at nothing outside, so that trouble elsewhere does not restart healthy processes.
  */
 export function createOperations(parts: Parts): OperationsHandler {
-  const { metrics, origin, log, metricsPublic, check, isDraining, collectAll, now = () => performance.now() } = parts;
-  let checking: Promise<boolean> | undefined;
+  const { metrics, origin, log, metricsPublic, checks, isDraining, collectAll, now = () => performance.now() } = parts;
+  let checking: Promise<void> | undefined;
   let checkedAt = Number.NEGATIVE_INFINITY;
-  let fine = true;
+  /** What failed. */
+  let wrong: string | undefined;
 
-  async function look(): Promise<boolean> {
+  async function look(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
-    const before = fine;
+    const before = wrong;
+    let looked = '';
+    const all = async () => {
+      for (const [problem, check] of Object.entries(checks)) {
+        looked = problem;
+        await check();
+      }
+    };
     try {
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => reject(new Error('the check took too long')), CHECK_MS);
       });
-      await Promise.race([check(), late]);
-      fine = true;
-      if (!before) log.info('ready again');
+      await Promise.race([all(), late]);
+      wrong = undefined;
+      if (before !== undefined) log.info('ready again');
     } catch (error) {
-      fine = false;
-      if (before) log.error({ err: error }, 'not ready: storage or database cannot be written to');
+      wrong = looked;
+      if (before !== wrong) log.error({ err: error }, `not ready: ${wrong}`);
     } finally {
       clearTimeout(timer);
       checkedAt = now();
       checking = undefined;
     }
-    return fine;
   }
 
   async function problem(): Promise<string | undefined> {
@@ -60,7 +67,7 @@ export function createOperations(parts: Parts): OperationsHandler {
       checking ??= look();
       await checking;
     }
-    return fine ? undefined : 'storage or database cannot be written to';
+    return wrong;
   }
 
   return async (request, response, path) => {

@@ -11,6 +11,7 @@ import {
   putManifest,
   repositoryScope,
   type StoredManifest,
+  shedTags,
 } from '../catalog/index.ts';
 import { AppError, endTogether, readBody, type Session } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag, warning } from './http.ts';
@@ -149,10 +150,22 @@ export function createManifestHandlers(parts: RegistryParts): ManifestHandlers {
     answer(response, 201, headers);
   }
 
+  /** Most tags of a manifest that has very many go before it does. */
+  async function shed({ name, actor, record }: Call, { id, digest, mediaType }: StoredManifest): Promise<void> {
+    const repository = await findRepository(database, name);
+    if (!repository) return;
+    const doomed = [{ id, digest, mediaType, size: 0, artifactType: null, role: 'self' } as const];
+    await shedTags(database, doomed, {
+      ...{ repository, by: actor, now: clock.now() },
+      record: (tx, of, tags) => record(tx, { action: 'tag.delete-many', resource: { type: 'tag', digest: of }, before: { tags } }),
+    });
+  }
+
   async function remove(call: Call): Promise<void> {
     const { name, reference, actor } = call;
     const found = await find(call);
     if (!found) throw new AppError('manifest_unknown', 'manifest unknown to the repository');
+    if (reference.includes(':')) await shed(call, found);
     await database.write(async (tx) => {
       const repository = await findRepository(tx, name);
       if (!repository) throw new AppError('name_unknown', 'repository name not known to the registry');

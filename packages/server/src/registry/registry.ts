@@ -1,7 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { projectOf } from '@entrepot/oci';
 import { type Action, claimedName, type Identity } from '../access/index.ts';
-import { ANONYMOUS, AppError, audit, describeRequest, type Observe, requestIdOf, type Session, skipBody } from '../platform/index.ts';
+import {
+  ANONYMOUS,
+  AppError,
+  audit,
+  denialOf,
+  describeRequest,
+  type Observe,
+  requestIdOf,
+  type Session,
+  skipBody,
+} from '../platform/index.ts';
 import { createBlobHandlers } from './blobs.ts';
 import { answerError, answerJson, type Call, type Recorded } from './http.ts';
 import { createCatalogHandler, createTagsHandler } from './listing.ts';
@@ -162,8 +172,11 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
   }
 
   /** An anonymous request that is told to authenticate is how every client begins, and no denial. */
-  function noteDenial(request: IncomingMessage, response: ServerResponse, { status, message }: AppError, seen: Seen): void {
-    if (status !== 401 && status !== 403 && status !== 429) return;
+  function noteDenial(request: IncomingMessage, response: ServerResponse, error: AppError, seen: Seen): void {
+    const denial = denialOf(error);
+    if (!denial) return;
+    const { status } = error;
+    const { reason, ...held } = denial;
     const { authorization } = request.headers;
     const { target, route, identity } = seen;
     if (status === 401 && (authorization === undefined || (identity && !identity.subject))) return;
@@ -171,10 +184,10 @@ export function createRegistry(parts: RegistryParts): RegistryHandler {
     const action =
       !identity || !route ? 'session.create' : 'audit' in route && typeof route.audit === 'string' ? route.audit : readName(route);
     const where = name === '' ? {} : { project: projectOf(name), repository: name };
-    const resource = { type: target?.resource ?? 'base', ...where };
+    const resource = { type: target?.resource ?? 'base', ...where, ...held };
     const from = identity?.origin ?? origin.auditOrigin(request, response);
     notes.denied(
-      { actor: identity?.actor ?? ANONYMOUS, origin: from, action, resource, reason: message },
+      { actor: identity?.actor ?? ANONYMOUS, origin: from, action, resource, reason },
       identity ? undefined : claimedName(authorization),
     );
   }

@@ -1,5 +1,7 @@
+import { type BlobStore, readSmall } from '../../content/index.ts';
 import type { Clock, Database, JobDefinition, Log } from '../../platform/index.ts';
 import { nextRun } from '../../platform/index.ts';
+import { createLabels, forgetLabels } from './labels.ts';
 import type { Policy } from './policy.ts';
 import { doRun, RUN, settleOrphan, startRun } from './run.ts';
 import { forgetRun, forgetUses, isBusy, policiesDue, runsFinishedBefore, runsUnderWay, setNextRun } from './store.ts';
@@ -17,6 +19,7 @@ interface Parts {
   readonly database: Database;
   readonly clock: Clock;
   readonly log: Log;
+  readonly blobs: Pick<BlobStore, 'open'>;
   readonly config: { readonly sparseIndexes: boolean; readonly sparseImages: boolean };
 }
 
@@ -26,7 +29,9 @@ export function nextOf({ enabled, schedule }: Pick<Policy, 'enabled' | 'schedule
 }
 
 /** Runs policies by their schedules and on demand, undoes runs, and forgets old ones. */
-export function retentionJobs({ database, clock, log, config }: Parts): JobDefinition[] {
+export function retentionJobs({ database, clock, log, blobs, config }: Parts): JobDefinition[] {
+  const labelsOf = createLabels(database, clock, (digest, most) => readSmall(blobs, digest, most));
+
   async function startDue(signal: AbortSignal): Promise<number> {
     let started = 0;
     for (const policy of await policiesDue(database, clock.now(), PAGE)) {
@@ -50,6 +55,10 @@ export function retentionJobs({ database, clock, log, config }: Parts): JobDefin
         gone = await database.write((tx) => forgetRun(tx, id, ROWS), { durable: false });
       }
     }
+    for (let gone = ROWS; gone === ROWS; ) {
+      signal.throwIfAborted();
+      gone = await forgetLabels(database, clock.now() - RESULTS_DAYS * DAY_MS, ROWS);
+    }
     await database.write((tx) => forgetUses(tx, clock.now() - USES_DAYS * DAY_MS), { durable: false });
   }
 
@@ -57,7 +66,7 @@ export function retentionJobs({ database, clock, log, config }: Parts): JobDefin
     {
       kind: RUN,
       concurrency: 2,
-      run: async (payload, context) => await doRun({ database, clock }, (payload as { runId: number }).runId, context),
+      run: async (payload, context) => await doRun({ database, clock, labelsOf }, (payload as { runId: number }).runId, context),
     },
     {
       kind: UNDO,

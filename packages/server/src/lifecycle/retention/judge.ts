@@ -9,8 +9,9 @@ import {
   type TagUse,
 } from '../../catalog/index.ts';
 import type { Session } from '../../platform/index.ts';
+import type { LabelsOf } from './labels.ts';
 import type { Policy } from './policy.ts';
-import { type AskedPolicy, compilePatterns, type Facts, Selection, type Verdict } from './rules.ts';
+import { type AskedPolicy, compilePatterns, type Facts, Selection, type TagFact, type Verdict } from './rules.ts';
 import { findUse, policiesIn } from './store.ts';
 
 const PAGE = 500;
@@ -49,6 +50,7 @@ export async function* judgeTags(
   { id, name, environment, projectId }: PlacedRepository,
   policies: readonly AskedPolicy[],
   at: number,
+  labelsOf: LabelsOf,
 ): AsyncGenerator<readonly Judged[]> {
   if ((await findProjectById(session, projectId)) === undefined) return;
   const selection = new Selection(policies, { repository: name, environment }, at);
@@ -58,17 +60,21 @@ export async function* judgeTags(
     inUse: (digest, days) => findUse(session, id, digest, at - days * DAY_MS),
     isBase: (digest) => isBaseOfOthers(session, id, digest),
   };
+  const labelled = async (tag: TagUse): Promise<TagFact> =>
+    selection.wantsLabels(tag) ? { ...tag, imageLabels: (await labelsOf(id, tag.digest)) ?? null } : tag;
   if (selection.needsLook) {
-    for await (const page of pages(session, id, at)) for (const tag of page) if (!subjectOfTag(tag.name)) selection.look(tag);
+    for await (const page of pages(session, id, at)) {
+      for (const tag of page) if (!subjectOfTag(tag.name)) selection.look(await labelled(tag));
+    }
   }
   for await (const page of pages(session, id, at)) {
     const judged: Judged[] = [];
-    for (const tag of page) judged.push({ tag, verdict: await judge(tag, selection, immutable, facts) });
+    for (const tag of page) judged.push({ tag, verdict: await judge(await labelled(tag), selection, immutable, facts) });
     yield judged;
   }
 }
 
-async function judge(tag: TagUse, selection: Selection, immutable: Immutability, facts: Facts): Promise<Verdict> {
+async function judge(tag: TagFact, selection: Selection, immutable: Immutability, facts: Facts): Promise<Verdict> {
   const subject = subjectOfTag(tag.name);
   if (subject !== undefined) return { keep: true, reasons: [{ policy: '', rule: 0, keeps: true, text: `stays and goes with ${subject}` }] };
   const verdict = await selection.judge(tag, facts);

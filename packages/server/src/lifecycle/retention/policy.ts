@@ -29,6 +29,8 @@ export interface Rule {
   readonly tags?: Patterns;
   /** Annotations of the manifest that must be there, with patterns over their values. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Labels that the image's config must have, with patterns over their values; of an index, one of its images. */
+  readonly imageLabels?: Readonly<Record<string, string>>;
   readonly environments?: readonly ('development' | 'test' | 'production')[];
 }
 
@@ -63,11 +65,11 @@ export function checkRules({ rules, projects }: Pick<PolicySettings, 'rules' | '
   for (const patterns of [projects, ...rules.flatMap(({ repositories, tags }) => [repositories, tags])]) {
     for (const pattern of [...(patterns?.include ?? []), ...(patterns?.exclude ?? [])]) checkPattern(pattern);
   }
-  for (const { template, n, labels } of rules) {
+  for (const { template, n, labels, imageLabels } of rules) {
     if (BARE.has(template) !== (n === undefined)) {
       throw new AppError('bad_request', BARE.has(template) ? `${template} takes no n` : `${template} needs n`);
     }
-    for (const pattern of Object.values(labels ?? {})) checkPattern(pattern);
+    for (const pattern of [...Object.values(labels ?? {}), ...Object.values(imageLabels ?? {})]) checkPattern(pattern);
   }
 }
 

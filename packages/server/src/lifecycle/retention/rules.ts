@@ -1,3 +1,4 @@
+import type { Labels } from '../../catalog/index.ts';
 import { compileGlob, type Glob } from '../../platform/index.ts';
 import type { Patterns, Rule, Template } from './policy.ts';
 
@@ -13,6 +14,8 @@ export interface TagFact {
   readonly pulledAt: number | null;
   /** JSON object of the manifest's annotations, or null. */
   readonly annotations: string | null;
+  /** Labels of the configs of its images; absent: nobody asked for them, or (`null`) they cannot be read. */
+  readonly imageLabels?: readonly Labels[] | null;
 }
 
 /** Where tags are, as far as rules look at it. */
@@ -51,6 +54,8 @@ interface CompiledRule {
   readonly template: Template;
   readonly n: number;
   readonly covers: (tag: TagFact) => boolean;
+  /** Whether it covers a tag, but for the labels of the image; absent: it asks for none. */
+  readonly coversBut?: (tag: TagFact) => boolean;
 }
 
 /** Facts that take a look elsewhere; asked only of what nothing else keeps. */
@@ -105,7 +110,7 @@ export class Selection {
     this.#rules = policies.flatMap((policy) =>
       policy.rules.flatMap((rule, at) => {
         const covers = compileRule(rule, where);
-        return covers ? [{ policy, rule: at + 1, template: rule.template, n: rule.n ?? 0, covers }] : [];
+        return covers ? [{ policy, rule: at + 1, template: rule.template, n: rule.n ?? 0, ...covers }] : [];
       }),
     );
     this.#running = policies.find(({ isRunning }) => isRunning);
@@ -123,11 +128,21 @@ export class Selection {
     return this.#pulled.size > 0;
   }
 
+  /** Whether the labels of the image that a tag leads to must be known to judge it. */
+  wantsLabels(tag: TagFact): boolean {
+    return this.#rules.some(({ coversBut }) => coversBut?.(tag) === true);
+  }
+
   look(tag: TagFact): void {
     for (const [rule, newest] of this.#pulled) if (rule.covers(tag)) newest.add(usedAt(tag), tag.name);
   }
 
   async judge(tag: TagFact, facts: Facts): Promise<Verdict> {
+    const unread = tag.imageLabels === null && this.#rules.find(({ coversBut }) => coversBut?.(tag) === true);
+    if (unread) {
+      const text = 'the labels of its image cannot be read';
+      return { keep: true, reasons: [{ policy: unread.policy.name, rule: unread.rule, keeps: true, text }] };
+    }
     const reasons: Reason[] = [];
     const covering = this.#rules.filter((rule) => rule.covers(tag));
     const later: CompiledRule[] = [];
@@ -188,13 +203,17 @@ export class Selection {
 }
 
 /** Which tags a rule covers there; undefined: none. */
-function compileRule(rule: Rule, { repository, environment }: Surroundings): ((tag: TagFact) => boolean) | undefined {
-  const { repositories, tags, labels, environments } = rule;
+function compileRule(rule: Rule, { repository, environment }: Surroundings): Pick<CompiledRule, 'covers' | 'coversBut'> | undefined {
+  const { repositories, tags, labels, imageLabels, environments } = rule;
   if (environments && !environments.includes(environment as never)) return undefined;
   if (repositories && !compilePatterns(repositories)(repository)) return undefined;
   const byTag = tags ? compilePatterns(tags) : () => true;
-  const byLabel = Object.entries(labels ?? {}).map(([key, pattern]) => [key, compileGlob(pattern)] as const);
-  return ({ name, annotations }) => byTag(name) && (byLabel.length === 0 || hasLabels(annotations, byLabel));
+  const byLabel = compileLabels(labels);
+  const byImage = compileLabels(imageLabels);
+  const annotated = (annotations: string | null) => annotations !== null && byLabel(JSON.parse(annotations) as Record<string, unknown>);
+  const coversBut = ({ name, annotations }: TagFact) => byTag(name) && (labels === undefined || annotated(annotations));
+  if (imageLabels === undefined) return { covers: coversBut };
+  return { covers: (tag) => coversBut(tag) && (tag.imageLabels ?? []).some(byImage), coversBut };
 }
 
 /** Whether some rule covers tags of a repository. */
@@ -208,8 +227,8 @@ export function compilePatterns({ include = ['**'], exclude = [] }: Patterns): G
   return (name) => included.some((glob) => glob(name)) && !excluded.some((glob) => glob(name));
 }
 
-function hasLabels(annotations: string | null, wanted: readonly (readonly [string, Glob])[]): boolean {
-  if (annotations === null) return false;
-  const found = JSON.parse(annotations) as Record<string, unknown>;
-  return wanted.every(([key, glob]) => Object.hasOwn(found, key) && typeof found[key] === 'string' && glob(found[key]));
+/** Whether some labels are all there, with values that match. */
+function compileLabels(labels: Rule['labels'] = {}): (found: Readonly<Record<string, unknown>>) => boolean {
+  const wanted = Object.entries(labels).map(([key, pattern]) => [key, compileGlob(pattern)] as const);
+  return (found) => wanted.every(([key, glob]) => Object.hasOwn(found, key) && typeof found[key] === 'string' && glob(found[key]));
 }

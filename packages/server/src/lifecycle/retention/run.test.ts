@@ -15,6 +15,7 @@ import {
   pageOfTags,
   putManifest,
 } from '../../catalog/index.ts';
+import type { BlobReader } from '../../content/index.ts';
 import { roomData, type TestData } from '../../platform/database/testing.ts';
 import {
   auditMigrations,
@@ -31,7 +32,7 @@ import {
 import { retentionJobs } from './jobs.ts';
 import type { PolicySettings, Rule } from './policy.ts';
 import { doRun, startRun } from './run.ts';
-import { retentionMigration } from './schema.ts';
+import { imageLabelMigration, retentionMigration } from './schema.ts';
 import { addPolicy, findPolicy, findRun, noteUse, pageOfResults, type Run } from './store.ts';
 import { UNDO } from './undo.ts';
 
@@ -45,6 +46,13 @@ const endings = queriesOf<{ outbox_event: { id: number; topic: string; payload: 
   db.selectFrom('outbox_event').select('payload').where('topic', '=', 'retention.finished').orderBy('id'),
 );
 
+/** A blob of the store. */
+const readerOf = (bytes: Buffer): BlobReader => ({
+  size: bytes.length,
+  read: async (buffer, length, position) => bytes.copy(buffer, 0, position, position + length),
+  close: async () => undefined,
+});
+
 describe('retention runs', () => {
   let store: TestData;
   let database: Database;
@@ -52,17 +60,40 @@ describe('retention runs', () => {
   let clock: { now(): number };
   let projectId: number;
   let jobs: JobRunner;
+  /** Configs that the store has, what was opened, and whether it fails. */
+  let stored: Map<string, string>;
+  let opened: string[];
+  let isBroken: boolean;
+  const labelsOf = () => Promise.resolve([]);
 
   beforeEach(async () => {
+    stored = new Map();
+    opened = [];
+    isBroken = false;
     now = Date.UTC(2026, 5, 1);
     clock = { now: () => now };
-    store = roomData([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, retentionMigration]);
+    store = roomData([
+      ...catalogMigrations,
+      ...jobMigrations,
+      ...outboxMigrations,
+      ...auditMigrations,
+      retentionMigration,
+      imageLabelMigration,
+    ]);
     database = await store.open();
     await database.write((tx) => createProject(tx, { name: 'demo', public: false, by: 'ann', now }));
     projectId = (await findProject(database, 'demo'))?.id ?? 0;
     const log = createLog('silent');
     const config = { sparseIndexes: false, sparseImages: false };
-    jobs = createJobRunner({ database, clock, log, holder: 'one', definitions: retentionJobs({ database, clock, log, config }) });
+    const blobs = {
+      async open(digest: string) {
+        opened.push(digest);
+        if (isBroken) throw new Error('the store is out of reach');
+        const text = stored.get(digest);
+        return text === undefined ? undefined : readerOf(Buffer.from(text));
+      },
+    };
+    jobs = createJobRunner({ database, clock, log, holder: 'one', definitions: retentionJobs({ database, clock, log, blobs, config }) });
   });
   afterEach(() => store.remove());
 
@@ -214,7 +245,7 @@ describe('retention runs', () => {
       all: database.all.bind(database),
       first: database.first.bind(database),
     });
-    await doRun({ database: slow, clock }, id, context);
+    await doRun({ database: slow, clock, labelsOf }, id, context);
     expect(isFirst).toBe(false);
     expect(await tagsNow()).toEqual(['a', 'b', 'fresh', 'latest']);
     expect(await results(await runOf(id))).toEqual(['a changed', 'b changed', 'c deleted']);
@@ -232,7 +263,7 @@ describe('retention runs', () => {
         if (stop.signal.aborted) throw stop.signal.reason;
       };
       await expect(
-        doRun({ database, clock }, id, { signal: stop.signal, attempt: 1, progress: async () => undefined, hold }),
+        doRun({ database, clock, labelsOf }, id, { signal: stop.signal, attempt: 1, progress: async () => undefined, hold }),
       ).rejects.toThrow();
       expect((await runOf(id)).state).toBe('running');
       now += DAY;
@@ -259,7 +290,7 @@ describe('retention runs', () => {
       if (++writes === 2) stop.abort(Object.assign(new Error('cancelled'), { name: 'Cancelled' }));
     };
     await expect(
-      doRun({ database, clock }, id, { signal: stop.signal, attempt: 1, progress: async () => undefined, hold }),
+      doRun({ database, clock, labelsOf }, id, { signal: stop.signal, attempt: 1, progress: async () => undefined, hold }),
     ).rejects.toThrow();
     expect(await runOf(id)).toMatchObject({ state: 'cancelled', deleted: 25 });
     await run(of, true); // of which nobody is told
@@ -287,6 +318,44 @@ describe('retention runs', () => {
     expect((await run(of)).deleted).toBe(1);
     expect(await isThere(alone)).toBe(false);
     for (const digest of [used, pulled, child, index, about, fresh]) expect(await isThere(digest)).toBe(true);
+  });
+
+  it('know the labels of images, read each config once, and keep what they cannot read', async () => {
+    const configOf = (labels: object) => JSON.stringify({ os: 'linux', architecture: 'amd64', config: { Labels: labels } });
+    const labelled = async (tag: string, config: string, isThere = true) => {
+      const media = 'application/vnd.oci.image.config.v1+json';
+      if (isThere) stored.set(sha(config), config);
+      return await put({ ...image(tag), config: { mediaType: media, digest: sha(config), size: config.length } }, [tag]);
+    };
+    await labelled('prod', configOf({ env: 'prod', tier: 'web' }));
+    await labelled('test', configOf({ env: 'test', count: 7 }));
+    await labelled('none', JSON.stringify({ config: null }));
+    await labelled('unreadable', configOf({ env: 'lost' }), false);
+    const child = await labelled('child', configOf({ env: 'prod' }));
+    await put({ schemaVersion: 2, mediaType: INDEX, manifests: [descriptor(child)] }, ['index']);
+    await put(image('artifact'), ['artifact']); // its config is none of an image
+    const of = await policy([{ template: 'always', imageLabels: { env: 'pr*' } }], { uncovered: 'delete' });
+    const first = await run(of, true);
+    const reads = opened.length;
+    expect(reads).toBeGreaterThan(0);
+    expect(await results(first)).toEqual(
+      ['artifact delete', 'child keep', 'index keep', 'none delete', 'prod keep', 'test delete', 'unreadable keep'].sort(),
+    );
+    opened.length = 0;
+    expect(await results(await run(of, true))).toEqual(await results(first));
+    expect(opened).toEqual([sha(configOf({ env: 'lost' }))]); // what is known is not read again
+    const [unread] = (await pageOfResults(database, { runId: first.id, last: 0, limit: 100 })).filter(({ tag }) => tag === 'unreadable');
+    expect(unread?.reasons).toContain('the labels of its image cannot be read');
+  });
+
+  it('fail where the store cannot be read, and delete nothing', async () => {
+    const media = 'application/vnd.oci.image.config.v1+json';
+    await put({ ...image('a'), config: { mediaType: media, digest: sha('broken'), size: 6 } }, ['a']);
+    isBroken = true;
+    const of = await policy([{ template: 'always', imageLabels: { env: 'prod' } }], { uncovered: 'delete' });
+    const { state } = await run(of);
+    expect(state).not.toBe('done');
+    expect(await tagsNow()).toEqual(['a']);
   });
 
   it('keep what is a base of others, and what was told to be in use', async () => {

@@ -1,6 +1,7 @@
 import { findProjectById, type PlacedRepository, pageOfManifestUse, pageOfPlacedRepositories } from '../../catalog/index.ts';
 import { append, type Clock, cancelJob, type Database, enqueue, findJob, type JobContext, type Session } from '../../platform/index.ts';
 import { appliesTo, judgeTags, policiesFor } from './judge.ts';
+import type { LabelsOf } from './labels.ts';
 import type { Policy } from './policy.ts';
 import { type Doomed, remove, resultOf } from './remove.ts';
 import { type AskedPolicy, coversRepository } from './rules.ts';
@@ -31,6 +32,7 @@ const DAY_MS = 24 * 3_600_000;
 interface Parts {
   readonly database: Database;
   readonly clock: Clock;
+  readonly labelsOf: LabelsOf;
 }
 
 /** Begins a run of a policy, and gives it. */
@@ -81,7 +83,7 @@ async function endRun(tx: Session, id: number, state: 'done' | 'cancelled' | 'fa
 }
 
 /** Does a run, from where an earlier try of it ended. */
-export async function doRun({ database, clock }: Parts, runId: number, context: JobContext): Promise<unknown> {
+export async function doRun({ database, clock, labelsOf }: Parts, runId: number, context: JobContext): Promise<unknown> {
   const { signal, hold, progress } = context;
   const run = await findRun(database, runId);
   if (!run || (run.state !== 'waiting' && run.state !== 'running')) return { skipped: true };
@@ -99,7 +101,7 @@ export async function doRun({ database, clock }: Parts, runId: number, context: 
       const page = await pageOfPlacedRepositories(database, run.projectId, last, REPOSITORIES);
       for (const repository of page) {
         signal.throwIfAborted();
-        await overRepository({ database, clock }, { run, policy, repository, before: last }, context);
+        await overRepository({ database, clock, labelsOf }, { run, policy, repository, before: last }, context);
         last = repository.id;
         await progress({ repository: repository.name });
       }
@@ -127,7 +129,11 @@ interface Place {
   readonly before: number;
 }
 
-async function overRepository({ database, clock }: Parts, { run, policy, repository, before }: Place, context: JobContext): Promise<void> {
+async function overRepository(
+  { database, clock, labelsOf }: Parts,
+  { run, policy, repository, before }: Place,
+  context: JobContext,
+): Promise<void> {
   const { signal, hold } = context;
   const project = { id: repository.projectId, name: repository.project };
   if (!appliesTo(policy, project)) return;
@@ -149,7 +155,7 @@ async function overRepository({ database, clock }: Parts, { run, policy, reposit
   }
 
   if (isDry) await database.write((tx) => forgetResultsOf(tx, run.id, repository.name), soft);
-  for await (const page of judgeTags(database, repository, asked, run.at)) {
+  for await (const page of judgeTags(database, repository, asked, run.at, labelsOf)) {
     signal.throwIfAborted();
     lookedAt += page.length;
     const doomed = page.flatMap(({ tag, verdict }) => (verdict.keep ? [] : [{ tag, digest: tag.digest, reasons: verdict.reasons }]));

@@ -59,6 +59,8 @@ export interface RetentionTables {
     /** JSON. */
     reasons: string;
   };
+  /** JSON list of the labels of images, by the digest of their manifest, as read from their configs. */
+  image_label: { digest: string; labels: string; read_at: number };
   /** What clients told that runs somewhere. */
   manifest_use: { repository_id: number; digest: string; source: string; seen_at: number };
 }
@@ -122,5 +124,17 @@ export const retentionMigration: Migration = {
       .addColumn('seen_at', 'bigint', (c) => c.notNull())
       .addPrimaryKeyConstraint('manifest_use_pk', ['repository_id', 'digest', 'source']),
     db.schema.createIndex('manifest_use_seen').on('manifest_use').columns(['seen_at']),
+  ],
+};
+
+export const imageLabelMigration: Migration = {
+  name: '0002-image-labels',
+  up: ({ db }) => [
+    db.schema
+      .createTable('image_label')
+      .addColumn('digest', 'text', (c) => c.primaryKey())
+      .addColumn('labels', 'text', (c) => c.notNull())
+      .addColumn('read_at', 'bigint', (c) => c.notNull()),
+    db.schema.createIndex('image_label_read').on('image_label').columns(['read_at']),
   ],
 };

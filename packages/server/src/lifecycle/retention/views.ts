@@ -12,17 +12,19 @@ const Patterns = (description: string) =>
     { additionalProperties: false, description },
   );
 const Environments = Type.Array(Type.Enum(['development', 'test', 'production']), { minItems: 1, maxItems: 3, uniqueItems: true });
+const Labels = (description: string) =>
+  Type.Record(Type.String({ minLength: 1, maxLength: 256 }), Pattern, { maxProperties: 20, description });
 const Rule = Type.Object(
   {
     template: Type.Enum([...TEMPLATES], { description: 'which of the tags that the rule covers are kept' }),
     n: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000, description: 'tags, or days' })),
     repositories: Type.Optional(Patterns('over full repository names; absent: all')),
     tags: Type.Optional(Patterns('over tags; absent: all')),
-    labels: Type.Optional(
-      Type.Record(Type.String({ minLength: 1, maxLength: 256 }), Pattern, {
-        maxProperties: 20,
-        description: 'annotations that the manifest must have, with patterns over their values',
-      }),
+    labels: Type.Optional(Labels('annotations that the manifest must have, with patterns over their values')),
+    imageLabels: Type.Optional(
+      Labels(
+        "labels that the image's config must have (LABEL of a Dockerfile), with patterns over their values; of an index, one of its images",
+      ),
     ),
     environments: Type.Optional(Environments),
   },

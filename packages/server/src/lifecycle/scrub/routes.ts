@@ -12,7 +12,9 @@ const TAGS = 20;
 const Time = Type.String({ format: 'date-time' });
 const PassView = Type.Object({
   number: Type.Integer({ description: 'rises by one from pass to pass' }),
-  phase: Type.Enum(['blobs', 'manifests', 'store', 'done'], { description: 'what is read; store: its list, for objects nothing knows of' }),
+  phase: Type.Enum(['blobs', 'manifests', 'trash', 'store', 'done'], {
+    description: 'what is read; trash: manifests in it; store: its list, for objects nothing knows of',
+  }),
   blobs: Type.Integer(),
   bytes: Type.Integer(),
   manifests: Type.Integer(),

@@ -5,9 +5,9 @@ export interface ScrubTables {
   scrub_pass: {
     id: number;
     number: number;
-    /** What is read: blobs, then manifests, then the list of the store; `done` after that. */
-    phase: 'blobs' | 'manifests' | 'store' | 'done';
-    /** In the phase: the last digest, or the number of the last manifest, that was read. */
+    /** What is read: blobs, then manifests, then those in the trash, then the list of the store; `done` after that. */
+    phase: 'blobs' | 'manifests' | 'trash' | 'store' | 'done';
+    /** In the phase: the last digest, or the number of the last manifest or item of the trash, that was read. */
     position: string;
     blobs: number;
     bytes: number;

@@ -3,7 +3,19 @@ import { readFileSync } from 'node:fs';
 import { digestOf } from '@entrepot/oci';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { claimBlob, findBlob, findDamage, findStored, manifestBytes, pageOfDamaged, setManifestContent } from '../../catalog/index.ts';
+import {
+  claimBlob,
+  deleteManifest,
+  findBlob,
+  findDamage,
+  findManifestInTrash,
+  findStored,
+  manifestBytes,
+  pageOfDamaged,
+  restoreManifest,
+  setManifestContent,
+  setTrashedBytes,
+} from '../../catalog/index.ts';
 import type { BlobReader, BlobStore } from '../../content/index.ts';
 import { AppError, type AuditActor, createJobRunner, loadConfig, queriesOf } from '../../platform/index.ts';
 import { folderSource } from './folder-source.ts';
@@ -276,6 +288,47 @@ describe('repair', () => {
     });
     expect(pass).toMatchObject({ manifests: 1, damaged: 1 });
     expect(Buffer.from((await manifestBytes(at.database, image.id)) ?? '').equals(image.bytes)).toBe(true);
+  });
+
+  it('of a manifest in the trash comes from a source too; until then its item says that it cannot come back', async () => {
+    const layer = await at.push();
+    const image = await at.pushImage('v1', layer, 1000);
+    const sound = await at.pushImage('v2', layer, 1000);
+    const { database, repositoryId, clock } = at;
+    await database.write(async (tx) => {
+      for (const { digest } of [image, sound]) await deleteManifest(tx, repositoryId, digest, 'ann', clock.now());
+    });
+    const item = async () => {
+      const found = await findManifestInTrash(database, repositoryId, image.digest);
+      if (!found) throw new Error('not in the trash');
+      return found;
+    };
+    const { id } = await item();
+    await database.write((tx) => setTrashedBytes(tx, id, Buffer.from('{}')));
+    expect(await run()).toMatchObject({ phase: 'done', manifests: 2, damaged: 1 });
+    expect((await item()).problem).toBe('its bytes are damaged');
+    const how = { by: 'ann', now: clock.now(), sparse: { children: false, blobs: false }, replace: false };
+    await expect(database.write(async (tx) => restoreManifest(tx, await item(), how))).rejects.toThrow('its bytes are damaged');
+    await run(); // known: no second record
+    expect((await database.all(actions, {})).map(({ action }) => action)).toEqual(['artifact.quarantine']);
+    const backup = { name: 'backup', open: async (digest: string) => (digest === image.digest ? lying(image.bytes) : undefined) };
+    expect(await run({ sources: [backup] })).toMatchObject({ damaged: 1 });
+    expect((await item()).problem).toBeNull();
+    await database.write(async (tx) => restoreManifest(tx, await item(), how));
+    expect(Buffer.from((await manifestBytes(database, image.id)) ?? '').equals(image.bytes)).toBe(true);
+    expect(await run()).toMatchObject({ manifests: 2, damaged: 0 });
+  });
+
+  it('goes on among manifests in the trash where it was', async () => {
+    const layer = await at.push();
+    const items: number[] = [];
+    for (const tag of ['a', 'b', 'c']) {
+      const { digest } = await at.pushImage(tag, layer, 1000);
+      await at.database.write((tx) => deleteManifest(tx, at.repositoryId, digest, 'ann', at.clock.now()));
+      items.push((await findManifestInTrash(at.database, at.repositoryId, digest))?.id ?? 0);
+    }
+    const pass = await run({}, { ...newPass(undefined, 1), phase: 'trash', position: String(items[1]) });
+    expect(pass).toMatchObject({ phase: 'done', manifests: 1, blobs: 0 });
   });
 });
 

@@ -1,8 +1,8 @@
-import { blobScope, claimBlob, findStored, pageOfLinkedBlobs, pageOfManifests } from '../../catalog/index.ts';
+import { blobScope, claimBlob, findStored, pageOfLinkedBlobs, pageOfManifests, pageOfTrashedManifests } from '../../catalog/index.ts';
 import { ArchivedBlob, type StoredBlob } from '../../content/index.ts';
 import { AppError } from '../../platform/index.ts';
 import { examine, type Fault } from './examine.ts';
-import { checkManifest } from './manifests.ts';
+import { type Checked, checkManifest, checkTrashed } from './manifests.ts';
 import type { Pace } from './pace.ts';
 import { quarantine, type Verdict } from './quarantine.ts';
 import type { RepairParts } from './repair.ts';
@@ -38,6 +38,7 @@ export async function scrub(parts: ScrubParts, begun: Pass): Promise<Pass> {
   let pass = begun;
   if (pass.phase === 'blobs') pass = await scrubBlobs(parts, pass);
   if (pass.phase === 'manifests') pass = await scrubManifests(parts, pass);
+  if (pass.phase === 'trash') pass = await scrubTrash(parts, pass);
   if (pass.phase === 'store') pass = await findOrphans(parts, pass);
   return pass;
 }
@@ -130,24 +131,44 @@ async function requireStore({ database, blobs }: ScrubParts): Promise<void> {
   if (asked > 1) throw new Error('blobs from all over are missing: is the storage mounted, and the right one?');
 }
 
+/** Manifests are hashed by number, those in the trash by that of their item. */
 async function scrubManifests(parts: ScrubParts, begun: Pass): Promise<Pass> {
-  const { database, signal, pace } = parts;
+  const { database } = parts;
+  const page = (last: number) => pageOfManifests(database, last, PAGE);
+  const pass = await eachManifest(parts, begun, page, ({ id }) => id, checkManifest);
+  return await keeper(parts, pass)({ ...pass, phase: 'trash', position: '0' }, true);
+}
+
+async function scrubTrash(parts: ScrubParts, begun: Pass): Promise<Pass> {
+  const { database } = parts;
+  const page = (last: number) => pageOfTrashedManifests(database, last, PAGE);
+  const pass = await eachManifest(parts, begun, page, ({ itemId }) => itemId, checkTrashed);
+  return await keeper(parts, pass)({ ...pass, phase: 'store', position: '' }, true);
+}
+
+async function eachManifest<T>(
+  parts: ScrubParts,
+  begun: Pass,
+  pageAfter: (last: number) => Promise<readonly T[]>,
+  numberOf: (manifest: T) => number,
+  check: (parts: ScrubParts, manifest: T) => Promise<Checked>,
+): Promise<Pass> {
+  const { signal, pace } = parts;
   const keep = keeper(parts, begun);
   let pass = begun;
   for (let last = Number(pass.position); ; ) {
-    const page = await pageOfManifests(database, last, PAGE);
+    const page = await pageAfter(last);
     for (const manifest of page) {
       signal.throwIfAborted();
       const started = performance.now();
-      const { problem, bytes } = await checkManifest(parts, manifest);
+      const { problem, bytes } = await check(parts, manifest);
       pass = { ...pass, manifests: pass.manifests + 1, bytes: pass.bytes + bytes, damaged: pass.damaged + (problem ? 1 : 0) };
-      pass = await keep({ ...pass, position: String(manifest.id) });
+      last = numberOf(manifest);
+      pass = await keep({ ...pass, position: String(last) });
       await pace.after(bytes, performance.now() - started);
     }
-    last = page.at(-1)?.id ?? last;
-    if (page.length < PAGE) break;
+    if (page.length < PAGE) return pass;
   }
-  return await keep({ ...pass, phase: 'store', position: '' }, true);
 }
 
 /**

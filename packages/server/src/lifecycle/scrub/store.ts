@@ -63,7 +63,7 @@ const upsertPass = query<{
 export interface Pass {
   /** Rises by one from pass to pass. */
   readonly number: number;
-  readonly phase: 'blobs' | 'manifests' | 'store' | 'done';
+  readonly phase: 'blobs' | 'manifests' | 'trash' | 'store' | 'done';
   readonly position: string;
   readonly blobs: number;
   readonly bytes: number;
