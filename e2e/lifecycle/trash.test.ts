@@ -83,7 +83,7 @@ describe('what was deleted', () => {
     await tagAll();
     expect((await root.request('DELETE', `/v2/demo/tagged/manifests/${digest}`)).status).toBe(202);
     expect((await root.request('GET', '/v2/demo/tagged/tags/list?n=1000')).json<{ tags: string[] }>().tags).toEqual([]);
-    const { job } = await done<Restored>(202, root, 'POST', `/projects/demo/trash/${(await itemOf(digest)).id}/restore`, {});
+    const { job } = await restore(digest);
     await expect
       .poll(async () => (await done<{ state: string }>(200, root, 'GET', `/jobs/${job}`)).state, { timeout: 30_000 })
       .toBe('done');
