@@ -48,7 +48,7 @@ export function createLabels(
     recent.set(digest, labels);
     const text = JSON.stringify(labels);
     if (!row && text.length <= KEPT_BYTES) {
-      await database.write((tx) => tx.run(keepLabels, { digest, labels: text, now: clock.now() }), {
+      await database.write(async (tx) => void (await tx.run(keepLabels, { digest, labels: text, now: clock.now() })), {
         durable: false,
         scope: [`image-label:${digest}`],
       });
@@ -59,5 +59,5 @@ export function createLabels(
 
 /** Forgets what was read before a time, some at a time; gives how many. */
 export async function forgetLabels(database: Database, before: number, limit: number): Promise<number> {
-  return await database.write((tx) => tx.run(dropLabels, { before, limit }), { durable: false });
+  return await database.write(async (tx) => await tx.run(dropLabels, { before, limit }), { durable: false });
 }
