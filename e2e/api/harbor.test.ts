@@ -334,3 +334,88 @@ it('writes the same audit records, and keys of one face are none of the other', 
   const document = await (await root.request('GET', '/api/openapi.json')).bytes.toString();
   expect(document).not.toContain('/api/v2.0');
 });
+
+describe('rules', () => {
+  it('of immutable tags are made, listed, changed and hold', async () => {
+    const rules = '/projects/demo/immutabletagrules';
+    const body = {
+      tag_selectors: [{ kind: 'doublestar', decoration: 'matches', pattern: 'rel-*' }],
+      scope_selectors: { repository: [{ kind: 'doublestar', decoration: 'repoMatches', pattern: 'team/**' }] },
+    };
+    const made = await harbor(people.client('alice'), 'POST', rules, body);
+    expect(made.status).toBe(201);
+    const location = made.headers.get('location') ?? '';
+    expect(location).toMatch(/^\/api\/v2\.0\/projects\/demo\/immutabletagrules\/\d+$/);
+    const [rule] = await get<Record<string, unknown>[]>(root, rules);
+    expect(rule).toMatchObject({ ...body, disabled: false, action: 'immutable', template: 'immutable_template' });
+    for (const name of ['demo/team/api', 'demo/app']) await root.pushImage(name, 'rel-1');
+    expect((await root.request('DELETE', '/v2/demo/team/api/manifests/rel-1')).status).toBe(409);
+    expect((await root.request('DELETE', '/v2/demo/app/manifests/rel-1')).status).toBe(202);
+    const path = location.slice('/api/v2.0'.length);
+    expect((await harbor(root, 'PUT', path, { ...body, id: rule?.id, disabled: true })).status).toBe(200);
+    expect((await root.request('DELETE', '/v2/demo/team/api/manifests/rel-1')).status).toBe(202);
+    expect(await refused(people.client('bob'), 'POST', rules, body)).toBe('404 NOT_FOUND');
+    expect(await refused(root, 'POST', rules, { tag_selectors: [{ kind: 'regex', pattern: '.*' }] })).toBe('400 BAD_REQUEST');
+    expect(await refused(root, 'PUT', path.replace('/demo/', '/open/'), body)).toBe('404 NOT_FOUND');
+    expect((await harbor(root, 'DELETE', path)).status).toBe(200);
+    expect(await get(root, rules)).toEqual([]);
+  });
+
+  it('of retention are made for a project, read, changed, run and deleted', async () => {
+    const { project_id: id } = await get<{ project_id: number }>(root, '/projects/demo');
+    const rule = {
+      ...{ action: 'retain', template: 'latestPushedK', params: { latestPushedK: 1 } },
+      tag_selectors: [{ kind: 'doublestar', decoration: 'matches', pattern: 'old-*', extras: '{"untagged":true}' }],
+      scope_selectors: { repository: [{ kind: 'doublestar', decoration: 'repoMatches', pattern: 'kept' }] },
+    };
+    const trigger = { kind: 'Schedule', references: {}, settings: { cron: '0 0 3 * * *' } };
+    const policy = { algorithm: 'or', rules: [rule], trigger, scope: { level: 'project', ref: id } };
+    const alice = people.client('alice');
+    const made = await harbor(alice, 'POST', '/retentions', policy);
+    expect(made.status).toBe(201);
+    const path = (made.headers.get('location') ?? '').slice('/api/v2.0'.length);
+    const { metadata } = await get<{ metadata: { retention_id: string } }>(root, '/projects/demo');
+    expect(path).toBe(`/retentions/${metadata.retention_id}`);
+    const { extras: _, ...selector } = rule.tag_selectors[0] ?? { extras: '' };
+    expect(await get(alice, path)).toMatchObject({
+      algorithm: 'or',
+      trigger,
+      scope: policy.scope,
+      rules: [{ ...rule, tag_selectors: [selector] }],
+    });
+    expect(await refused(root, 'POST', '/retentions', policy)).toBe('409 CONFLICT');
+    for (const client of [people.client('stranger'), people.client('bob')]) {
+      expect(await refused(client, 'GET', path)).toBe('404 NOT_FOUND');
+      expect(await refused(client, 'POST', '/retentions', policy)).toBe('404 NOT_FOUND');
+    }
+    for (const tag of ['old-1', 'old-2']) await root.pushImage('demo/kept', tag);
+    const run = await harbor(alice, 'POST', `${path}/executions`, { dry_run: false });
+    expect(run.status).toBe(201);
+    const runs = () => get<{ status: string; dry_run: boolean }[]>(root, `${path}/executions`);
+    await expect.poll(async () => (await runs())[0]?.status, { timeout: 30_000 }).toBe('Succeed');
+    expect((await root.request('GET', '/v2/demo/kept/tags/list')).json<{ tags: string[] }>().tags).toEqual(['old-2']);
+    expect((await harbor(root, 'PUT', path, { ...policy, rules: [{ ...rule, template: 'always', params: {} }] })).status).toBe(200);
+    expect(await get(root, path)).toMatchObject({ rules: [{ template: 'always', params: {} }] });
+    expect(await refused(root, 'PUT', path, { ...policy, rules: [{ ...rule, disabled: true }] })).toBe('400 BAD_REQUEST');
+    expect(await refused(root, 'PATCH', `${path}/executions/1`, { action: 'start' })).toBe('400 BAD_REQUEST');
+    expect((await harbor(root, 'DELETE', path)).status).toBe(200);
+    expect(await refused(root, 'GET', path)).toBe('404 NOT_FOUND');
+  });
+
+  it('of garbage collection are what they are: it runs by itself, and at once where that is asked for', async () => {
+    expect(await get(root, '/system/gc/schedule')).toMatchObject({ schedule: { type: 'Custom', cron: '0 * * * * *' } });
+    const asked = await harbor(root, 'POST', '/system/gc/schedule', { schedule: { type: 'Manual' }, parameters: { dry_run: false } });
+    expect(asked.status).toBe(201);
+    const path = (asked.headers.get('location') ?? '').slice('/api/v2.0'.length);
+    await expect.poll(async () => (await get<{ job_status: string }>(root, path)).job_status, { timeout: 30_000 }).toBe('Success');
+    expect(await get(root, '/system/gc')).toMatchObject([{ job_name: 'GARBAGE_COLLECTION', job_status: 'Success' }]);
+    expect(await refused(root, 'POST', '/system/gc/schedule', { schedule: { type: 'Daily', cron: '0 0 0 * * *' } })).toBe(
+      '400 BAD_REQUEST',
+    );
+    expect(
+      await refused(root, 'POST', '/system/gc/schedule', { schedule: { type: 'Manual' }, parameters: { delete_untagged: true } }),
+    ).toBe('400 BAD_REQUEST');
+    expect(await refused(people.client('alice'), 'GET', '/system/gc')).toBe('403 FORBIDDEN');
+    expect(await refused(root, 'GET', '/system/gc/999999')).toBe('404 NOT_FOUND');
+  });
+});

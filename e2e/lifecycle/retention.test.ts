@@ -196,7 +196,14 @@ describe('retention on a real server', () => {
     const digest = (await must(client, [200], 'HEAD', '/v2/used/app/manifests/x')).headers.get('docker-content-digest');
     const path = '/projects/used/repositories/app/uses';
     const told = { source: 'cluster-a', digests: [digest, sha256('unknown')] };
-    expect(await done<unknown>(200, client, 'POST', path, told)).toEqual({ known: 1 });
+    expect(await done<unknown>(200, client, 'POST', path, told)).toEqual({ known: 1, forgotten: 0 });
+    expect(await everyItem(client, path)).toMatchObject([{ source: 'cluster-a', digest, expiresAt: null }]);
+    await done<unknown>(200, client, 'POST', path, { source: 'cluster-b', digests: [digest], expiresInHours: 1 });
+    expect(await done<unknown>(200, client, 'POST', path, { source: 'cluster-b', digests: [], complete: true })).toEqual({
+      known: 0,
+      forgotten: 1,
+    });
+    expect(await everyItem(client, path)).toHaveLength(1);
     const guest = people.client('guest');
     expect(await refused(guest, 'POST', path, told)).toBe('403 denied');
     const rules = [{ template: 'inUse', n: 30 }];

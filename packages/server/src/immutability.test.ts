@@ -178,6 +178,10 @@ const RETENTION = ['/retention-policies', '/projects/:project/retention-policies
   `POST ${path}/:policy/runs`,
   `POST ${path}/:policy/runs/:run/undo`, // by restoring, as the trash does
 ]);
+const HARBOR_RETENTION = ['POST /retentions/:retention/executions', 'PATCH /retentions/:retention/executions/:execution'].map(
+  (path) => `harbor ${path}`,
+);
+const HARBOR_SETTINGS = ['POST /retentions', 'PUT /retentions/:retention', 'DELETE /retentions/:retention'].map((path) => `harbor ${path}`);
 const SETTINGS = ['/retention-policies', '/projects/:project/retention-policies'].flatMap((path) => [
   `POST ${path}`,
   `PATCH ${path}/:policy`,
@@ -223,7 +227,14 @@ test('F2: every way that changes tags, manifests, repositories or projects is tr
     const allowed = (answer.headers.get('allow') ?? '').split(', ').filter((method) => method !== 'GET' && method !== 'HEAD');
     named.push(...allowed.filter((method) => method !== '').map((method) => `v2 ${method} ${resource}`));
   }
-  const tried = new Set([...WAYS.map(([route]) => route), ...RETENTION, ...SETTINGS, ...Object.keys(HARMLESS)]);
+  const tried = new Set([
+    ...WAYS.map(([route]) => route),
+    ...RETENTION,
+    ...SETTINGS,
+    ...HARBOR_RETENTION,
+    ...HARBOR_SETTINGS,
+    ...Object.keys(HARMLESS),
+  ]);
   expect(named.filter((name) => !tried.has(name))).toEqual([]);
   expect([...tried].filter((name) => !named.includes(name))).toEqual([]);
 });

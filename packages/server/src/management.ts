@@ -74,7 +74,7 @@ async function managementRoutes(parts: ManagementParts): Promise<readonly Route[
     ...catalog.deletionRoutes<Identity>({ ...parts, seesStorage: async (caller) => await parts.access.holds(caller, 'storage:read', {}) }),
     ...content.encryptionRoutes(parts),
     ...platform.jobRoutes(parts),
-    ...evidence.trailRoutes({ database: parts.database, publicKey: parts.auditKey }),
+    ...evidence.trailRoutes({ ...parts, publicKey: parts.auditKey }),
     ...evidence.forwardingRoutes(parts),
     ...release.webhookRoutes(parts),
     ...lifecycle.lifecycleRoutes(parts),

@@ -37,6 +37,11 @@ const tagCount = query<Key>()('tagCountOfDigest', (db, p) =>
     .where('digest', '=', p('digest')),
 );
 
+/** Indexes of a repository that a manifest belongs to, the first by number. */
+export async function indexesOf(session: Session, repositoryId: number, digest: string, limit: number): Promise<string[]> {
+  return (await session.all(parentsOf, { repositoryId, digest, limit })).map((parent) => parent.digest);
+}
+
 /** What goes with a manifest besides its tags. */
 export interface DeletionScope {
   /** What is about it, such as signatures, SBOMs and attestations, and what is about these. */

@@ -42,6 +42,7 @@ export {
   quarantineBlob,
 } from './damage.ts';
 export type { DeletionScope, DoomedManifest } from './deletion.ts';
+export { indexesOf } from './deletion.ts';
 export type { CatalogEvent } from './events.ts';
 export { findLinkedBlob, type ManifestRow, needsOfManifest, pageOfLinkedBlobs, pageOfManifests, twinsOfManifest } from './everything.ts';
 export { type CollectionHold, holdsInForce, releaseAllHolds, releaseHold, renewHold, takeHold } from './holds.ts';

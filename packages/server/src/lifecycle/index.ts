@@ -1,6 +1,8 @@
 export type { AdoptionProgress, AdoptionReport, Finding, FindingKind } from './adoption/index.ts';
+export { COLLECT_NOW } from './collection/jobs.ts';
 export type { ImportedRepository } from './imports/index.ts';
 export { lifecycleJobs } from './jobs.ts';
+export { placeOfRetentionPolicy, projectPolicyNamed } from './retention/store.ts';
 export { lifecycleMigrations } from './schema.ts';
 export { type RepairSource, scrubState, suspectBlob } from './scrub/index.ts';
 export { isHeatRecorded } from './tiers/settings.ts';

@@ -1,7 +1,7 @@
 import type { Migration } from '../platform/index.ts';
 import { adoptionMigrations } from './adoption/schema.ts';
 import { layoutMigrations } from './layout/schema.ts';
-import { imageLabelMigration, retentionMigration } from './retention/schema.ts';
+import { imageLabelMigration, retentionMigration, useExpiryMigration } from './retention/schema.ts';
 import { scrubMigrations } from './scrub/index.ts';
 import { heatMigration } from './tiers/schema.ts';
 
@@ -13,4 +13,5 @@ export const lifecycleMigrations: readonly Migration[] = [
   retentionMigration,
   heatMigration,
   imageLabelMigration,
+  useExpiryMigration,
 ];

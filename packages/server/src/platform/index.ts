@@ -68,6 +68,7 @@ export {
   type JobContext,
   type JobDefinition,
   type JobRunner,
+  type JobView,
   jobCounts,
   jobMigrations,
   latestJob,

@@ -1,11 +1,13 @@
 import Type, { type Static } from 'typebox';
 import { type Identity, type Permission, pageOfProjects } from '../../access/index.ts';
 import { findProject, type Project, repositoryCount } from '../../catalog/index.ts';
+import { projectPolicyNamed } from '../../lifecycle/index.ts';
 import { AppError, type Route, readCursor, routesFor } from '../../platform/index.ts';
 import type { Adapter } from './adapt.ts';
 import { answerList, gather, Items, ListQuery } from './lists.ts';
 import { type HarborParts, locationOf, OfProject, time } from './parts.ts';
 import { quotaOf } from './quotas.ts';
+import { HARBOR_RETENTION } from './retentions.ts';
 
 /** Of a project's settings those that this server has; of the others only what leaves them off. */
 const ProjectBody = Type.Object({
@@ -71,6 +73,7 @@ export function projectRoutes({ database, access }: HarborParts, { change }: Ada
   async function viewOf(project: Project, caller: Identity) {
     const { id, name, createdAt, createdBy } = project;
     const roles: number[] = [];
+    const retention = await projectPolicyNamed(database, id, HARBOR_RETENTION);
     for (const [permission, role] of caller.subject ? ROLE_IDS : []) {
       if (roles.length === 0 && (await access.holds(caller, permission, { project: name }))) roles.push(role);
     }
@@ -87,7 +90,7 @@ export function projectRoutes({ database, access }: HarborParts, { change }: Ada
       current_user_role_id: roles[0] ?? 0,
       current_user_role_ids: roles,
       repo_count: await repositoryCount(database, id),
-      metadata: { public: String(project.public) },
+      metadata: { public: String(project.public), ...(retention === undefined ? {} : { retention_id: String(retention) }) },
       cve_allowlist: { id, project_id: id, items: [] },
     };
   }

@@ -2,11 +2,14 @@ import type { AppError, Route } from '../../platform/index.ts';
 import type { ApiSurface } from '../api.ts';
 import { adapter } from './adapt.ts';
 import { artifactRoutes } from './artifacts.ts';
+import { gcRoutes } from './gc.ts';
+import { immutableRuleRoutes } from './immutable-rules.ts';
 import { memberRoutes } from './members.ts';
 import { type HarborParts, readParams } from './parts.ts';
 import { projectRoutes } from './projects.ts';
 import { quotaRoutes } from './quotas.ts';
 import { repositoryRoutes } from './repositories.ts';
+import { retentionRoutes } from './retentions.ts';
 import { robotRoutes } from './robots.ts';
 import { systemRoutes } from './system.ts';
 
@@ -48,6 +51,9 @@ export function harborSurface(parts: HarborParts, management: readonly Route[]):
       ...repositoryRoutes(parts, adapt),
       ...artifactRoutes(parts, adapt),
       ...robotRoutes(parts, adapt),
+      ...immutableRuleRoutes(parts, adapt),
+      ...retentionRoutes(parts, adapt),
+      ...gcRoutes(parts, adapt),
     ],
     failure,
     readParams: (params, headers) => readParams(parts.database, params, headers),

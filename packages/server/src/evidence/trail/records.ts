@@ -45,6 +45,10 @@ const recordBySeq = query<{ seq: number }>()('recordBySeq', (db, p) =>
 const recordsFrom = query<{ seq: number; to: number; limit: number }>()('recordsFrom', (db, p) =>
   db.selectFrom('audit_record').select(COLUMNS).where('seq', '>=', p('seq')).where('seq', '<=', p('to')).orderBy('seq').limit(p('limit')),
 );
+/** The next by number, whatever they are about. */
+export const recordsUpFrom = query<{ after: number; limit: number }>()('recordsUpFrom', (db, p) =>
+  db.selectFrom('audit_record').select(COLUMNS).where('seq', '>', p('after')).orderBy('seq').limit(p('limit')),
+);
 const firstSince = query<{ at: number }>()('firstSince', (db, p) =>
   db.selectFrom('audit_record').select('seq').where('at', '>=', p('at')).orderBy('at').orderBy('seq').limit(1),
 );

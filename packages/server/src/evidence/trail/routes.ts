@@ -14,6 +14,8 @@ import {
 } from '../../platform/index.ts';
 import { pageOfCheckpoints, toSigned } from './checkpoints.ts';
 import { exportLines } from './export.ts';
+import { createFollower, type Followed } from './follow.ts';
+import { holdRoutes } from './hold-routes.ts';
 import { findRecord, firstAt, pageOfRecords, type RecordRow } from './records.ts';
 
 const RecordView = Type.Object({
@@ -50,6 +52,21 @@ const FILTERS = {
 };
 const ofSystem = listQuery([], { ...FILTERS, project: Name('project of the resource') });
 const ofProject = listQuery([], FILTERS);
+const { from: _, to: __, ...WANTED } = FILTERS;
+const after = Type.Optional(
+  Type.Integer({
+    minimum: 0,
+    maximum: Number.MAX_SAFE_INTEGER,
+    description: 'number of the last record that is known; absent: from now on',
+  }),
+);
+const followProject = Type.Object({ ...WANTED, after }, { additionalProperties: false });
+const followSystem = Type.Object(
+  { ...followProject.properties, project: Name('project of the resource') },
+  { additionalProperties: false },
+);
+const FOLLOWING =
+  'Events `record` carry a record each, `position` how far it came. A stream ends after a minute; a client goes on with Last-Event-ID, as browsers do by themselves.';
 const OfProject = Type.Object({ project: Type.String({ maxLength: 128 }) });
 const Range = Type.Object(
   {
@@ -64,6 +81,13 @@ function viewOf({ seq, hash, body }: RecordRow): Static<typeof RecordView> {
   return { seq, hash, record: JSON.parse(body) as Static<typeof RecordView>['record'] };
 }
 
+async function* eventsOf(followed: AsyncGenerator<Followed>) {
+  for await (const each of followed) {
+    const id = String(each.seq);
+    yield each.kind === 'record' ? { event: 'record', id, data: viewOf(each.record) } : { event: 'position', id, data: { seq: each.seq } };
+  }
+}
+
 /** A time as milliseconds. Throws `bad_request` for what is none. */
 function momentOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
@@ -75,11 +99,24 @@ function momentOf(text: string | undefined): number | undefined {
 interface Parts {
   readonly database: Session;
   readonly publicKey: KeyObject;
+  /** Aborted when the process ends. */
+  readonly stopping: AbortSignal;
 }
 
 /** Reading the audit trail. */
-export function trailRoutes({ database, publicKey }: Parts): Route[] {
+export function trailRoutes({ database, publicKey, stopping }: Parts): Route[] {
   const { read } = routesFor<Caller>();
+  const follower = createFollower({ database, stopping });
+
+  async function follow(
+    { after, ...wanted }: Static<typeof followSystem>,
+    project: string | undefined,
+    headers: Readonly<Record<string, string | string[] | undefined>>,
+  ) {
+    const known = Number(headers['last-event-id'] ?? Number.NaN);
+    const followed = await follower.follow({ ...wanted, project }, Number.isSafeInteger(known) && known >= 0 ? known : after);
+    return { events: eventsOf(followed) };
+  }
 
   async function list(query: Static<typeof ofSystem>, project: string | undefined) {
     const { limit = PAGE_DEFAULT, after, from, to, actor, action, repository, outcome } = query;
@@ -99,6 +136,29 @@ export function trailRoutes({ database, publicKey }: Parts): Route[] {
       query: ofSystem,
       answer: listOf(RecordView),
       handle: ({ query }) => list(query, query.project),
+    }),
+    read({
+      method: 'GET',
+      path: '/audit-events',
+      summary: 'Follow the audit trail as it grows, by server-sent events',
+      description: FOLLOWING,
+      tag: 'Audit',
+      permission: 'audit:read',
+      query: followSystem,
+      produces: 'text/event-stream',
+      handle: ({ query, headers }) => follow(query, query.project, headers),
+    }),
+    read({
+      method: 'GET',
+      path: '/projects/:project/audit-events',
+      summary: 'Follow the audit records of a project as they are written, by server-sent events',
+      description: FOLLOWING,
+      tag: 'Audit',
+      permission: 'audit:read',
+      params: OfProject,
+      query: followProject,
+      produces: 'text/event-stream',
+      handle: ({ query, params, headers }) => follow(query, params.project, headers),
     }),
     read({
       method: 'GET',
@@ -164,5 +224,6 @@ export function trailRoutes({ database, publicKey }: Parts): Route[] {
       answer: listOf(RecordView),
       handle: ({ query, params }) => list(query, params.project),
     }),
+    ...holdRoutes({ database }),
   ];
 }

@@ -19,6 +19,7 @@ import {
 import { forwardingMigrations } from '../forwarding/schema.ts';
 import { allCheckpoints, checkpointJob, readCheckpointFile } from './checkpoints.ts';
 import { exportLines, openExport } from './export.ts';
+import { isHeldBy, pageOfHolds, placeHold, releaseHold } from './holds.ts';
 import { recordsInOrder } from './records.ts';
 import { firstRecordOf, retentionJob } from './retention.ts';
 import { trailMigrations } from './schema.ts';
@@ -244,6 +245,49 @@ describe('the audit trail', () => {
       expect(await firstRecordOf(database)).toBe(6);
       await sign();
       expect(await verify()).toMatchObject({ seq: 8, records: 3 });
+    });
+
+    it('waits for holds, also for one that is placed while it goes on, and goes on where they are released', async () => {
+      for (let segment = 0; segment < 3; segment++) {
+        await record(4);
+        await sign();
+        now += 1000;
+      }
+      now += 40 * DAY;
+      const place = (name: string) => database.write((tx) => placeHold(tx, { name, reason: 'case 17' }, 'ann', now));
+      const first = await place('case');
+      expect(await database.write((tx) => isHeldBy(tx, 'case'))).toBe(true);
+      await retain();
+      expect(await firstRecordOf(database)).toBe(1);
+      await database.write((tx) => releaseHold(tx, first, 'bob', now));
+      expect(await database.write((tx) => releaseHold(tx, first, 'bob', now))).toBe(false);
+      // A hold that comes after the record of retention, and before its first step.
+      const definition = retentionJob({ database, clock, days: 30, legalHold: false });
+      let second: number | undefined;
+      const slow: Database = Object.assign(Object.create(database) as Database, {
+        write: async (work: never, options?: { durable?: boolean }) => {
+          if (options?.durable === false) second ??= await place('late');
+          return await database.write(work, options);
+        },
+        all: database.all.bind(database),
+        first: database.first.bind(database),
+      });
+      const context = { signal: new AbortController().signal, attempt: 1, hold: async () => undefined, progress: async () => undefined };
+      expect(await retentionJob({ database: slow, clock, days: 30, legalHold: false }).run(null, context)).toEqual({
+        dropped: 0,
+        held: true,
+      });
+      expect(await firstRecordOf(database)).toBe(1);
+      expect(await definition.ready?.()).toBe(false);
+      await database.write((tx) => releaseHold(tx, second ?? 0, 'bob', now));
+      await retain();
+      expect(await firstRecordOf(database)).toBe(13);
+      await sign();
+      expect(await verify()).not.toHaveProperty('problem');
+      expect(await pageOfHolds(database, Number.MAX_SAFE_INTEGER, 10)).toMatchObject([
+        { name: 'late', releasedBy: 'bob' },
+        { name: 'case', reason: 'case 17', placedBy: 'ann', releasedBy: 'bob' },
+      ]);
     });
 
     it('differs from a deletion of the same records', async () => {

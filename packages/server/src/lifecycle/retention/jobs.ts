@@ -4,8 +4,9 @@ import { nextRun } from '../../platform/index.ts';
 import { createLabels, forgetLabels } from './labels.ts';
 import type { Policy } from './policy.ts';
 import { doRun, RUN, settleOrphan, startRun } from './run.ts';
-import { forgetRun, forgetUses, isBusy, policiesDue, runsFinishedBefore, runsUnderWay, setNextRun } from './store.ts';
+import { forgetRun, isBusy, policiesDue, runsFinishedBefore, runsUnderWay, setNextRun } from './store.ts';
 import { UNDO, undoRun } from './undo.ts';
+import { forgetUses } from './uses.ts';
 
 const EVERY_MS = 30_000;
 const PAGE = 100;

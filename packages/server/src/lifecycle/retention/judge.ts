@@ -12,7 +12,8 @@ import type { Session } from '../../platform/index.ts';
 import type { LabelsOf } from './labels.ts';
 import type { Policy } from './policy.ts';
 import { type AskedPolicy, compilePatterns, type Facts, Selection, type TagFact, type Verdict } from './rules.ts';
-import { findUse, policiesIn } from './store.ts';
+import { policiesIn } from './store.ts';
+import { findUse } from './uses.ts';
 
 const PAGE = 500;
 const DAY_MS = 24 * 3_600_000;
@@ -57,7 +58,7 @@ export async function* judgeTags(
   if (!selection.coversSome) return;
   const immutable = await immutabilityOf(session, id);
   const facts: Facts = {
-    inUse: (digest, days) => findUse(session, id, digest, at - days * DAY_MS),
+    inUse: (digest, days) => findUse(session, { repositoryId: id, digest, since: at - days * DAY_MS, now: at }),
     isBase: (digest) => isBaseOfOthers(session, id, digest),
   };
   const labelled = async (tag: TagUse): Promise<TagFact> =>

@@ -1,5 +1,4 @@
-import Type, { type Static } from 'typebox';
-import { findManifest, findRepository } from '../../catalog/index.ts';
+import type { Static } from 'typebox';
 import {
   AppError,
   type Caller,
@@ -9,7 +8,6 @@ import {
   listQuery,
   pageByName,
   type Route,
-  repositoryIn,
   requireMatch,
   routesFor,
   type Session,
@@ -18,7 +16,8 @@ import { nextOf } from './jobs.ts';
 import { PLACES, type Place, placeIdOf, requirePolicy, resourceOf } from './places.ts';
 import { checkRules, type Policy, type PolicySettings } from './policy.ts';
 import { runRoutesAt } from './run-routes.ts';
-import { addPolicy, changePolicy, deletePolicy, isBusy, noteUse, policiesIn } from './store.ts';
+import { addPolicy, changePolicy, deletePolicy, isBusy, policiesIn } from './store.ts';
+import { useRoutes } from './use-routes.ts';
 import { NewPolicy, PolicyChange, PolicyView, policyView, settingsOf } from './views.ts';
 
 const MOST = 100;
@@ -57,7 +56,10 @@ interface Parts {
 
 /** Policies that delete tags by rules, their runs, and what is told to be in use. */
 export function retentionRoutes({ database, clock }: Parts): Route[] {
-  return [...PLACES.flatMap((each) => [...policyRoutesAt(database, each), ...runRoutesAt({ database, clock }, each)]), useRoute()];
+  return [
+    ...PLACES.flatMap((each) => [...policyRoutesAt(database, each), ...runRoutesAt({ database, clock }, each)]),
+    ...useRoutes(database),
+  ];
 }
 
 function policyRoutesAt(database: Session, { path, where, ofPlace, ofPolicy }: Place): Route[] {
@@ -151,40 +153,4 @@ function policyRoutesAt(database: Session, { path, where, ofPlace, ofPolicy }: P
       },
     }),
   ];
-}
-
-/** What a rule `inUse` keeps: clients tell what runs where, as often as they like. */
-function useRoute(): Route {
-  const { change } = routesFor<Caller>();
-  const name = Type.String({ maxLength: 255 });
-  return change({
-    method: 'POST',
-    path: '/projects/:project/repositories/:repository/uses',
-    summary: 'Tell that artifacts are in use somewhere, for the retention rule inUse',
-    tag: 'Retention',
-    permission: 'tag:create',
-    audit: 'artifact.use',
-    params: Type.Object({ project: Type.String({ maxLength: 128 }), repository: name }),
-    body: Type.Object(
-      {
-        source: Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\p{C}]+$', description: 'where, such as the name of a cluster' }),
-        digests: Type.Array(Type.String({ maxLength: 160 }), { minItems: 1, maxItems: 500, uniqueItems: true }),
-      },
-      { additionalProperties: false },
-    ),
-    answer: Type.Object({ known: Type.Integer({ description: 'how many of them are in the repository' }) }),
-    async change(tx, { params, body: { source, digests }, now }) {
-      const full = repositoryIn(params.project, params.repository);
-      const repository = await findRepository(tx, full);
-      if (!repository) throw new AppError('not_found', `there is no repository ${full}`);
-      let known = 0;
-      for (const digest of digests) {
-        if (!(await findManifest(tx, repository.id, digest))) continue;
-        await noteUse(tx, { repositoryId: repository.id, digest, source, now });
-        known++;
-      }
-      const resource = { type: 'artifact', project: params.project, repository: full };
-      return { body: { known }, resource, after: { source, known } };
-    },
-  });
 }

@@ -32,9 +32,10 @@ import {
 import { retentionJobs } from './jobs.ts';
 import type { PolicySettings, Rule } from './policy.ts';
 import { doRun, startRun } from './run.ts';
-import { imageLabelMigration, retentionMigration } from './schema.ts';
-import { addPolicy, findPolicy, findRun, noteUse, pageOfResults, type Run } from './store.ts';
+import { imageLabelMigration, retentionMigration, useExpiryMigration } from './schema.ts';
+import { addPolicy, findPolicy, findRun, pageOfResults, type Run } from './store.ts';
 import { UNDO } from './undo.ts';
+import { forgetUnseen, noteUse, pageOfUses } from './uses.ts';
 
 const DAY = 24 * 3_600_000;
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
@@ -79,6 +80,7 @@ describe('retention runs', () => {
       ...auditMigrations,
       retentionMigration,
       imageLabelMigration,
+      useExpiryMigration,
     ]);
     database = await store.open();
     await database.write((tx) => createProject(tx, { name: 'demo', public: false, by: 'ann', now }));
@@ -356,6 +358,30 @@ describe('retention runs', () => {
     const { state } = await run(of);
     expect(state).not.toBe('done');
     expect(await tagsNow()).toEqual(['a']);
+  });
+
+  it('keep what is in use until that expires, or its source tells that it is not', async () => {
+    const at = { repositoryId: (await repository()).id, source: 'cluster' };
+    const [lapsed, kept, gone] = [
+      await put(image('lapsed'), ['lapsed']),
+      await put(image('kept'), ['kept']),
+      await put(image('gone'), ['gone']),
+    ];
+    await database.write(async (tx) => {
+      await noteUse(tx, { ...at, digest: lapsed, now, expiresAt: now + DAY });
+      await noteUse(tx, { ...at, digest: gone, now });
+      await noteUse(tx, { ...at, digest: gone, source: 'other cluster', now: now - 9 * DAY });
+    });
+    now += 2 * DAY;
+    await database.write(async (tx) => {
+      await noteUse(tx, { ...at, digest: kept, now, expiresAt: now + DAY });
+      expect(await forgetUnseen(tx, { ...at, now })).toBe(2);
+    });
+    expect(await pageOfUses(database, { repositoryId: at.repositoryId, source: 'cluster', digest: kept, limit: 9 })).toEqual([
+      { source: 'other cluster', digest: gone, seenAt: now - 11 * DAY, expiresAt: null },
+    ]);
+    await run(await policy([{ template: 'inUse', n: 7 }]));
+    expect(await tagsNow()).toEqual(['kept']);
   });
 
   it('keep what is a base of others, and what was told to be in use', async () => {

@@ -11,13 +11,13 @@ import {
   advanceRun,
   findPolicy,
   findRun,
-  findUse,
   forgetResultsOf,
   pageOfResults,
   type Run,
   setRunJob,
   setRunState,
 } from './store.ts';
+import { findUse } from './uses.ts';
 
 export const RUN = 'retention.run';
 
@@ -196,7 +196,7 @@ async function* untagged(database: Database, { run, policy, repository }: Place,
     for (const each of page) {
       const { tag, parent, subject, digest, pushedAt, pulledAt } = each;
       const isFree = tag === null && parent === null && subject === null && Math.max(pushedAt, pulledAt ?? 0) <= since;
-      if (isFree && (await findUse(database, repository.id, digest, since)) === undefined) old.push(each);
+      if (isFree && (await findUse(database, { repositoryId: repository.id, digest, since, now: run.at })) === undefined) old.push(each);
     }
     yield old.map(({ digest, pushedAt, pulledAt }) => {
       const days = Math.floor((run.at - Math.max(pushedAt, pulledAt ?? 0)) / DAY_MS);

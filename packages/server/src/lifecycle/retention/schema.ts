@@ -62,7 +62,14 @@ export interface RetentionTables {
   /** JSON list of the labels of images, by the digest of their manifest, as read from their configs. */
   image_label: { digest: string; labels: string; read_at: number };
   /** What clients told that runs somewhere. */
-  manifest_use: { repository_id: number; digest: string; source: string; seen_at: number };
+  manifest_use: {
+    repository_id: number;
+    digest: string;
+    source: string;
+    seen_at: number;
+    /** When it counts no more, whatever a rule says; null: as rules say. */
+    expires_at: number | null;
+  };
 }
 
 export const retentionMigration: Migration = {
@@ -136,5 +143,13 @@ export const imageLabelMigration: Migration = {
       .addColumn('labels', 'text', (c) => c.notNull())
       .addColumn('read_at', 'bigint', (c) => c.notNull()),
     db.schema.createIndex('image_label_read').on('image_label').columns(['read_at']),
+  ],
+};
+
+export const useExpiryMigration: Migration = {
+  name: '0003-use-expiry',
+  up: ({ db }) => [
+    db.schema.alterTable('manifest_use').addColumn('expires_at', 'bigint'),
+    db.schema.createIndex('manifest_use_source').on('manifest_use').columns(['repository_id', 'source', 'digest']),
   ],
 };

@@ -28,6 +28,9 @@ const ofProject = query<{ projectId: number }>()('ofProject', (db, p) =>
   db.selectFrom('retention_policy').select(COLUMNS).where('project_id', '=', p('projectId')).orderBy('name'),
 );
 const byId = query<{ id: number }>()('byId', (db, p) => db.selectFrom('retention_policy').select(COLUMNS).where('id', '=', p('id')));
+const byPlaceAndName = query<{ projectId: number; name: string }>()('byPlaceAndName', (db, p) =>
+  db.selectFrom('retention_policy').select('id').where('project_id', '=', p('projectId')).where('name', '=', p('name')),
+);
 const duePolicies = query<{ now: number; limit: number }>()('due', (db, p) =>
   db.selectFrom('retention_policy').select(COLUMNS).where('next_at', '<=', p('now')).orderBy('next_at').limit(p('limit')),
 );
@@ -222,25 +225,6 @@ const dropRun = query<{ id: number }>()('dropRun', (db, p) => db.deleteFrom('ret
 const oldRuns = query<{ before: number; limit: number }>()('oldRuns', (db, p) =>
   db.selectFrom('retention_run').select('id').where('finished_at', '<', p('before')).limit(p('limit')),
 );
-const setUse = query<{ repositoryId: number; digest: string; source: string; now: number }>()('setUse', (db, p) =>
-  db
-    .insertInto('manifest_use')
-    .values({ repository_id: p('repositoryId'), digest: p('digest'), source: p('source'), seen_at: p('now') })
-    .onConflict((conflict) =>
-      conflict.columns(['repository_id', 'digest', 'source']).doUpdateSet((eb) => ({ seen_at: eb.ref('excluded.seen_at') })),
-    ),
-);
-const usedBy = query<{ repositoryId: number; digest: string; since: number }>()('usedBy', (db, p) =>
-  db
-    .selectFrom('manifest_use')
-    .select('source')
-    .where('repository_id', '=', p('repositoryId'))
-    .where('digest', '=', p('digest'))
-    .where('seen_at', '>', p('since'))
-    .orderBy('seen_at', 'desc')
-    .limit(1),
-);
-const dropUses = query<{ before: number }>()('dropUses', (db, p) => db.deleteFrom('manifest_use').where('seen_at', '<', p('before')));
 
 export interface Run {
   readonly id: number;
@@ -286,6 +270,16 @@ export async function policiesIn(session: Session, projectId: number | null): Pr
 export async function findPolicy(session: Session, id: number): Promise<Policy | undefined> {
   const row = await session.first(byId, { id });
   return row && policyOf(row);
+}
+
+/** Id of the project that a policy is of; null: of the system, undefined: there is none. */
+export async function placeOfRetentionPolicy(session: Session, id: number): Promise<number | null | undefined> {
+  return (await session.first(byId, { id }))?.projectId;
+}
+
+/** Id of the policy of a project that has a name. */
+export async function projectPolicyNamed(session: Session, projectId: number, name: string): Promise<number | undefined> {
+  return (await session.first(byPlaceAndName, { projectId, name }))?.id;
 }
 
 export async function addPolicy(
@@ -408,17 +402,4 @@ export async function forgetRun(tx: Session, id: number, limit: number): Promise
 
 export async function runsFinishedBefore(session: Session, before: number, limit: number): Promise<number[]> {
   return (await session.all(oldRuns, { before, limit })).map(({ id }) => id);
-}
-
-/** Notes that what has a digest runs somewhere. */
-export async function noteUse(tx: Session, use: { repositoryId: number; digest: string; source: string; now: number }): Promise<void> {
-  await tx.run(setUse, use);
-}
-
-export async function findUse(session: Session, repositoryId: number, digest: string, since: number): Promise<string | undefined> {
-  return (await session.first(usedBy, { repositoryId, digest, since }))?.source;
-}
-
-export async function forgetUses(tx: Session, before: number): Promise<void> {
-  await tx.run(dropUses, { before });
 }
