@@ -2,5 +2,6 @@
 export { artifactRoutes } from './artifact-routes.ts';
 export { compareRoutes } from './compare-routes.ts';
 export { deletionRoutes } from './deletion-routes.ts';
+export { type Place, placeIdOf, placesOf } from './places.ts';
 export { repositoryRoutes, type SeenProject } from './repository-routes.ts';
 export { tagRoutes } from './tag-routes.ts';

@@ -1,14 +1,14 @@
-import Type, { type Static, type TInteger, type TObject, type TOptional, type TString } from 'typebox';
+import Type, { type Static } from 'typebox';
 import {
   addImmutabilityRule,
   changeImmutabilityRule,
   deleteImmutabilityRule,
   findImmutabilityRule,
-  findProject,
   type ImmutabilityRule,
   type ImmutabilitySettings,
   immutabilityRulesIn,
 } from '../../catalog/index.ts';
+import { placeIdOf, placesOf } from '../../catalog/routes.ts';
 import {
   AppError,
   type AuditResource,
@@ -69,30 +69,7 @@ function viewOf({ id, name, description, selector, enabled, createdAt, createdBy
   };
 }
 
-/** Where rules stand: the same handlers serve those of projects, and of the system, where the project is absent. */
-interface Place {
-  readonly path: string;
-  readonly where: string;
-  readonly ofPlace: TObject<{ project: TOptional<TString> }>;
-  readonly ofRule: TObject<{ project: TOptional<TString>; rule: TInteger }>;
-}
-
-function place(path: string, where: string, outer: Record<string, TString>): Place {
-  const schemas = { ofPlace: Type.Object(outer), ofRule: Type.Object({ ...outer, rule: Type.Integer({ minimum: 1 }) }) };
-  return { path, where, ...(schemas as unknown as Pick<Place, 'ofPlace' | 'ofRule'>) };
-}
-
-const PLACES: readonly Place[] = [
-  place('/immutability-rules', 'of the system', {}),
-  place('/projects/:project/immutability-rules', 'of a project', { project: Type.String({ maxLength: 128 }) }),
-];
-
-async function placeIdOf(session: Session, { project }: { readonly project?: string }): Promise<number | null> {
-  if (project === undefined) return null;
-  const found = await findProject(session, project);
-  if (!found) throw new AppError('not_found', `there is no project ${project}`);
-  return found.id;
-}
+const PLACES = placesOf('immutability-rules', (outer) => ({ ofRule: Type.Object({ ...outer, rule: Type.Integer({ minimum: 1 }) }) }));
 
 async function requireRule(session: Session, params: { readonly project?: string; readonly rule: number }): Promise<ImmutabilityRule> {
   const found = await findImmutabilityRule(session, await placeIdOf(session, params), params.rule);
@@ -112,7 +89,7 @@ export function immutabilityRoutes({ database }: { readonly database: Session })
   return PLACES.flatMap((each) => routesAt(database, each));
 }
 
-function routesAt(database: Session, { path, where, ofPlace, ofRule }: Place): Route[] {
+function routesAt(database: Session, { path, where, ofPlace, ofRule }: (typeof PLACES)[number]): Route[] {
   const { read, change } = routesFor<Caller>();
   const tag = 'Immutability';
   const one = `${path}/:rule`;

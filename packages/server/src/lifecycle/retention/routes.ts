@@ -1,4 +1,5 @@
 import type { Static } from 'typebox';
+import { placeIdOf } from '../../catalog/routes.ts';
 import {
   AppError,
   type Caller,
@@ -13,7 +14,7 @@ import {
   type Session,
 } from '../../platform/index.ts';
 import { nextOf } from './jobs.ts';
-import { PLACES, type Place, placeIdOf, requirePolicy, resourceOf } from './places.ts';
+import { PLACES, type Place, requirePolicy, resourceOf } from './places.ts';
 import { checkRules, type Policy, type PolicySettings } from './policy.ts';
 import { runRoutesAt } from './run-routes.ts';
 import { addPolicy, changePolicy, deletePolicy, isBusy, policiesIn } from './store.ts';

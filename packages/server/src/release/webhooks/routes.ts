@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import type { Identity } from '../../access/index.ts';
+import { placeIdOf } from '../../catalog/routes.ts';
 import {
   type AuditResource,
   type Clock,
@@ -19,7 +20,7 @@ import {
 import { giveUp, hasten } from './deliveries.ts';
 import { deliveryRoutesAt } from './delivery-routes.ts';
 import { payloadOf, type Told } from './payloads.ts';
-import { PLACES, placeIdOf, requireWebhook, type WebhookPlace } from './places.ts';
+import { PLACES, requireWebhook, type WebhookPlace } from './places.ts';
 import { projectNameOf } from './project-name.ts';
 import { changedSecrets, newSigningSecret, openSecrets, rotated, sealSecrets } from './secrets.ts';
 import { SecretsInput } from './secrets-schema.ts';
