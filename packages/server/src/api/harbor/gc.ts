@@ -26,11 +26,10 @@ const STATES: Readonly<Record<string, string>> = {
 };
 
 function viewOf({ id, state, createdAt, startedAt, finishedAt }: JobView) {
-  const made = createdAt ?? 0;
   return {
     ...{ id, job_name: 'GARBAGE_COLLECTION', job_kind: 'MANUAL', job_parameters: '{}', schedule: { type: 'Manual' } },
     ...{ job_status: STATES[state] ?? state, deleted: false },
-    ...{ creation_time: time(made), update_time: time(finishedAt ?? startedAt ?? made) },
+    ...{ creation_time: time(createdAt), update_time: time(finishedAt ?? startedAt ?? createdAt) },
   };
 }
 
