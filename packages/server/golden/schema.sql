@@ -713,6 +713,18 @@ create table "audit_checkpoint" (
   "signature" text not null
 );
 
+-- 0003-audit-holds
+create table "audit_hold" (
+  "id" integer primary key autoincrement,
+  "name" text not null,
+  "reason" text not null,
+  "placed_at" bigint not null,
+  "placed_by" text not null,
+  "released_at" bigint,
+  "released_by" text
+);
+create index "audit_hold_name" on "audit_hold" ("name", "released_at");
+
 -- 0001-webhooks
 create table "webhook" (
   "id" integer primary key autoincrement,
@@ -756,6 +768,10 @@ create index "webhook_delivery_log" on "webhook_delivery" ("webhook_id", "id");
 create index "webhook_delivery_due" on "webhook_delivery" ("webhook_id", "next_at", "id");
 create index "webhook_delivery_next" on "webhook_delivery" ("next_at", "webhook_id");
 create index "webhook_delivery_age" on "webhook_delivery" ("created_at");
+
+-- 0002-webhook-pulls
+alter table "webhook" add column "hears_pulls" integer default 0 not null;
+create index "webhook_hears_pulls" on "webhook" ("hears_pulls", "project_id");
 
 -- 0001-adoption
 create table "adoption_run" (
@@ -929,6 +945,18 @@ create table "tier_state" (
   "archived_blobs" bigint not null,
   "archived_bytes" bigint not null
 );
+
+-- 0002-image-labels
+create table "image_label" (
+  "digest" text primary key,
+  "labels" text not null,
+  "read_at" bigint not null
+);
+create index "image_label_read" on "image_label" ("read_at");
+
+-- 0003-use-expiry
+alter table "manifest_use" add column "expires_at" bigint;
+create index "manifest_use_source" on "manifest_use" ("repository_id", "source", "digest");
 
 -- 0001-idempotency
 create table "idempotency" (

@@ -73,7 +73,7 @@ export function useRoutes(database: Session): Route[] {
       ...common,
       method: 'GET',
       summary: 'List what was told to be in use, by source and digest',
-      permission: 'artifact:read',
+      permission: 'retention:read',
       query: listQuery([], {}),
       answer: listOf(UseView),
       async handle({ params, query: { limit = PAGE_DEFAULT, after } }) {
