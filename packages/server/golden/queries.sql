@@ -410,6 +410,8 @@ select "unneeded_since" as "at" from "repository_blob" where "unneeded_since" is
 delete from "damaged_blob" where "digest" = ?;
 -- catalog.forgetGone
 delete from "stored_blob" where "state" = ? and "review_at" <= ? and "digest" in (select "old"."digest" from "stored_blob" as "old" where "old"."state" = ? and "old"."review_at" <= ? limit ?);
+-- catalog.forgetTrashDamage
+update "trash_item" set "problem" = ? where "id" = ? and "problem" = ?;
 -- catalog.freeDeletions
 update "stored_blob" set "review_at" = ? where "state" = ? and "review_at" > ?;
 -- catalog.heldInReservation
@@ -468,6 +470,8 @@ insert into "tag_history" ("repository_id", "name", "digest", "previous_digest",
 insert into "trash_item" ("project_id", "repository_id", "repository", "kind", "name", "digest", "media_type", "artifact_type", "size", "with_id", "deleted_at", "deleted_by") select "repository"."project_id", "repository"."id", "repository"."name", cast(? as text) as "kind", case when cast(? as text) = ? then "repository"."name" else cast(? as text) end as "name", cast(? as text) as "digest", cast(? as text) as "media_type", cast(? as text) as "artifact_type", cast(? as bigint) as "size", cast(? as integer) as "with_id", cast(? as bigint) as "deleted_at", cast(? as text) as "deleted_by" from "repository" where "repository"."id" = ? returning "id";
 -- catalog.insertUpload
 insert into "upload_session" ("id", "repository", "owner", "algorithm", "bytes", "digest", "lease", "lease_until", "created_at", "updated_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do nothing;
+-- catalog.isManifestInTrash
+select "item_id" from "trash_manifest" where "item_id" = ?;
 -- catalog.isRepositoryHidden
 select "id" from "repository" where "id" = ? and "deleted_at" is not null;
 -- catalog.keepLinked
@@ -526,6 +530,8 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "bytes" from "manifest_content" where "manifest_id" = ?;
 -- catalog.manifestForTrash
 select "media_type" as "mediaType", "artifact_type" as "artifactType", "content_size" as "size" from "manifest" where "id" = ?;
+-- catalog.manifestForTrashByDigest
+select "media_type" as "mediaType", "artifact_type" as "artifactType", "content_size" as "size" from "manifest" where "repository_id" = ? and "digest" = ?;
 -- catalog.manifestInTrash
 select "trash_item"."id", "trash_item"."project_id" as "projectId", "trash_item"."repository_id" as "repositoryId", "trash_item"."repository", "trash_item"."kind", "trash_item"."name", "trash_item"."digest", "trash_item"."media_type" as "mediaType", "trash_item"."artifact_type" as "artifactType", "trash_item"."size", "trash_item"."with_id" as "withId", "trash_item"."job_id" as "jobId", "trash_item"."problem", "trash_item"."deleted_at" as "deletedAt", "trash_item"."deleted_by" as "deletedBy" from "trash_item" inner join "trash_manifest" on "trash_manifest"."item_id" = "trash_item"."id" where "trash_manifest"."repository_id" = ? and "trash_manifest"."digest" = ?;
 -- catalog.manifestSizes
@@ -562,6 +568,8 @@ select "id" from "tag_history" where "repository_id" = ? and "name" = ? order by
 select "item_id" as "id", "size" from "trash_manifest" where "repository_id" = ? and "digest" = ?;
 -- catalog.oldestManifests
 select "id", "size" from "manifest" where "repository_id" = ? order by "id" limit ?;
+-- catalog.openTrashItem
+select "trash_item"."id" from "trash_item" left join "trash_manifest" on "trash_manifest"."item_id" = "trash_item"."id" where "trash_item"."repository_id" = ? and "trash_item"."kind" = ? and "trash_item"."name" = ? and "trash_item"."job_id" is null and "trash_manifest"."item_id" is null order by "trash_item"."id" desc limit ?;
 -- catalog.parentsOf
 select "manifest"."id", "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? order by "manifest"."id" limit ?;
 -- catalog.partsOf
@@ -640,6 +648,8 @@ update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and 
 insert into "immutability_state" ("id", "version") values (?, ?) on conflict ("id") do update set "version" = "excluded"."version";
 -- catalog.renewReservations
 update "quota_reservation" set "expires_at" = ? where "holder" = ? and "expires_at" > ?;
+-- catalog.renewTrashItem
+update "trash_item" set "with_id" = ?, "deleted_at" = ?, "deleted_by" = ? where "id" = ?;
 -- catalog.replaceManifestContent
 insert into "manifest_content" ("manifest_id", "bytes") values (?, ?) on conflict ("manifest_id") do update set "bytes" = "excluded"."bytes";
 -- catalog.repositoriesByAge
@@ -684,6 +694,10 @@ insert into "project_quota" ("project_id", "bytes", "repositories", "tags", "ver
 insert into "project_blob" ("project_id", "digest", "size", "links") values (?, ?, ?, ?) on conflict ("project_id", "digest") do update set "size" = "excluded"."size", "links" = "excluded"."links";
 -- catalog.setReservation
 insert into "quota_reservation" ("id", "project_id", "kept", "bytes", "repositories", "tags", "holder", "expires_at") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do update set "kept" = "excluded"."kept", "bytes" = "excluded"."bytes", "repositories" = "excluded"."repositories", "tags" = "excluded"."tags", "holder" = "excluded"."holder", "expires_at" = "excluded"."expires_at";
+-- catalog.setTrashContent
+insert into "trash_content" ("item_id", "bytes") values (?, ?) on conflict ("item_id") do update set "bytes" = "excluded"."bytes";
+-- catalog.setTrashDamage
+update "trash_item" set "problem" = ? where "id" = ? and ("problem" is null or "problem" != ?);
 -- catalog.setTrashDays
 update "project" set "trash_days" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.setTrashJob
@@ -754,6 +768,8 @@ select "name" from "tag" where "repository_id" = ? and "digest" = ?;
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" > ? order by "tag"."name" asc limit ?;
 -- catalog.tagsOfDigestByNameDown
 select "tag"."name", "tag"."digest", "tag"."updated_at" as "updatedAt", "tag"."updated_by" as "updatedBy", "tag_pull"."last_at" as "pulledAt", "tag_pull"."pulls" from "tag" left join "tag_pull" on "tag_pull"."repository_id" = "tag"."repository_id" and "tag_pull"."name" = "tag"."name" where "tag"."repository_id" = ? and "tag"."digest" = ? and "tag"."name" < ? order by "tag"."name" desc limit ?;
+-- catalog.tagsToShed
+select "name" from "tag" where "repository_id" = ? and "digest" = ? order by "name" limit ?;
 -- catalog.takeUpDeletions
 update "stored_blob" set "state" = ?, "review_at" = ? where "state" = ? and "review_at" <= ? and "digest" in (select "old"."digest" from "stored_blob" as "old" where "old"."state" = ? and "old"."review_at" <= ? limit ?);
 -- catalog.tellAlert
@@ -784,6 +800,8 @@ select "id" from "trash_item" where "project_id" = ? and "id" < ? order by "id" 
 select "id", "project_id" as "projectId", "repository_id" as "repositoryId", "repository", "kind", "name", "digest", "media_type" as "mediaType", "artifact_type" as "artifactType", "size", "with_id" as "withId", "job_id" as "jobId", "problem", "deleted_at" as "deletedAt", "deleted_by" as "deletedBy" from "trash_item" where "with_id" = ? and "kind" = ? and "name" > ? order by "name" limit ?;
 -- catalog.trashedAt
 select "deleted_at" as "at" from "trash_item" where "id" = ?;
+-- catalog.trashedManifestsAfter
+select "item_id" as "itemId", "manifest_id" as "id", "digest" from "trash_manifest" where "item_id" > ? order by "item_id" limit ?;
 -- catalog.updateImmutabilityRule
 update "immutability_rule" set "name" = ?, "description" = ?, "selector" = ?, "enabled" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.updateProject
@@ -864,6 +882,8 @@ select "start", "salt" from "encrypted_segment" where "upload_id" = ? and "start
 insert into "encryption_mark" ("name", "at") values (?, ?) on conflict ("name") do update set "at" = ?;
 -- content.someColdBlob
 select "digest" from "blob_tier" where "tier" in (?, ?) limit ?;
+-- evidence.anyHold
+select "id" from "audit_hold" where "released_at" is null limit ?;
 -- evidence.checkpointsAfter
 select "seq", "at", "body", "signature" from "audit_checkpoint" where "seq" > ? order by "seq" limit ?;
 -- evidence.dropRecords
@@ -872,12 +892,20 @@ delete from "audit_record" where "seq" <= ?;
 select "seq" from "audit_record" order by "seq" limit ?;
 -- evidence.firstSince
 select "seq" from "audit_record" where "at" >= ? order by "at", "seq" limit ?;
+-- evidence.hold
+select "id", "name", "reason", "placed_at" as "placedAt", "placed_by" as "placedBy", "released_at" as "releasedAt", "released_by" as "releasedBy" from "audit_hold" where "id" = ?;
+-- evidence.holdInForce
+select "id" from "audit_hold" where "name" = ? and "released_at" is null;
+-- evidence.holds
+select "id", "name", "reason", "placed_at" as "placedAt", "placed_by" as "placedBy", "released_at" as "releasedAt", "released_by" as "releasedBy" from "audit_hold" where "id" < ? order by "id" desc limit ?;
 -- evidence.insertCheckpoint
 insert into "audit_checkpoint" ("seq", "at", "body", "signature") values (?, ?, ?, ?) on conflict ("seq") do nothing;
 -- evidence.newestCheckpoint
 select "seq", "at", "body", "signature" from "audit_checkpoint" order by "seq" desc limit ?;
 -- evidence.newestCheckpointBefore
 select "seq", "at", "body", "signature" from "audit_checkpoint" where "at" < ? and "seq" <= ? order by "seq" desc limit ?;
+-- evidence.placeHold
+insert into "audit_hold" ("name", "reason", "placed_at", "placed_by") values (?, ?, ?, ?) returning "id";
 -- evidence.recordBySeq
 select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" = ?;
 -- evidence.recordsByNumber
@@ -890,6 +918,10 @@ select "seq", "at", "actor", "action", "outcome", "project", "repository", "body
 select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" < ? and "seq" >= ? and (? = ? or "actor" = ?) and (? = ? or "action" = ?) and (? = ? or "repository" = ?) and (? = ? or "outcome" = ?) and "project" = ? order by "seq" desc limit ?;
 -- evidence.recordsFrom
 select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" >= ? and "seq" <= ? order by "seq" limit ?;
+-- evidence.recordsUpFrom
+select "seq", "at", "actor", "action", "outcome", "project", "repository", "body", "hash" from "audit_record" where "seq" > ? order by "seq" limit ?;
+-- evidence.releaseHold
+update "audit_hold" set "released_at" = ?, "released_by" = ? where "id" = ? and "released_at" is null;
 -- forwarding.advance
 update "audit_sink" set "position" = ?, "attempts" = ?, "next_at" = ?, "last_success_at" = ?, "parked_run" = ?, "missed" = "missed" + ? where "id" = ? and "version" = ?;
 -- forwarding.changeSink
@@ -1148,6 +1180,8 @@ select "email", "full_name" as "fullName" from "user" where "id" = ?;
 insert into "manifest_pull" ("repository_id", "digest", "last_at", "digest_at", "pulls") values (?, ?, ?, ?, ?) on conflict ("repository_id", "digest") do update set "last_at" = case when "manifest_pull"."last_at" > "excluded"."last_at" then "manifest_pull"."last_at" else "excluded"."last_at" end, "digest_at" = coalesce("excluded"."digest_at", "manifest_pull"."digest_at"), "pulls" = "manifest_pull"."pulls" + "excluded"."pulls";
 -- pulls.addTagPulls
 insert into "tag_pull" ("repository_id", "name", "last_at", "pulls") values (?, ?, ?, ?) on conflict ("repository_id", "name") do update set "last_at" = case when "tag_pull"."last_at" > "excluded"."last_at" then "tag_pull"."last_at" else "excluded"."last_at" end, "pulls" = "tag_pull"."pulls" + "excluded"."pulls";
+-- pulls.placeOf
+select "name", "project_id" as "projectId" from "repository" where "id" = ? and "deleted_at" is null;
 -- pulls.purgeManifestPulls
 delete from "manifest_pull" where "repository_id" = ? and "digest" in (select "old"."digest" from "manifest_pull" as "old" where "old"."repository_id" = ? order by "old"."digest" limit ?);
 -- pulls.purgeTagPulls
@@ -1156,22 +1190,32 @@ delete from "tag_pull" where "repository_id" = ? and "name" in (select "old"."na
 update "retention_run" set "position" = ?, "looked_at" = "looked_at" + ?, "kept" = "kept" + ?, "deleted" = "deleted" + ?, "failed" = "failed" + ? where "id" = ?;
 -- retention.byId
 select "id", "project_id" as "projectId", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days" as "untaggedDays", "schedule", "next_at" as "nextAt", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "retention_policy" where "id" = ?;
+-- retention.byPlaceAndName
+select "id" from "retention_policy" where "project_id" = ? and "name" = ?;
+-- retention.dropImageLabels
+delete from "image_label" where "digest" in (select "old"."digest" from "image_label" as "old" where "old"."read_at" < ? limit ?);
 -- retention.dropResults
 delete from "retention_result" where "id" in (select "old"."id" from "retention_result" as "old" where "old"."run_id" = ? order by "old"."id" limit ?);
 -- retention.dropResultsOfRepository
 delete from "retention_result" where "run_id" = ? and "repository" = ?;
 -- retention.dropRun
 delete from "retention_run" where "id" = ?;
+-- retention.dropUnseenUses
+delete from "manifest_use" where "repository_id" = ? and "source" = ? and "seen_at" < ?;
 -- retention.dropUses
 delete from "manifest_use" where "seen_at" < ?;
 -- retention.due
 select "id", "project_id" as "projectId", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days" as "untaggedDays", "schedule", "next_at" as "nextAt", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "retention_policy" where "next_at" <= ? order by "next_at" limit ?;
+-- retention.imageLabels
+select "labels" from "image_label" where "digest" = ?;
 -- retention.insert
 insert into "retention_policy" ("project_id", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days", "schedule", "next_at", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- retention.insertResult
 insert into "retention_result" ("run_id", "repository", "tag", "digest", "outcome", "reasons") values (?, ?, ?, ?, ?, ?);
 -- retention.insertRun
 insert into "retention_run" ("policy_id", "project_id", "dry", "state", "at", "started_by", "position", "looked_at", "kept", "deleted", "failed", "restored") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+-- retention.keepImageLabels
+insert into "image_label" ("digest", "labels", "read_at") values (?, ?, ?) on conflict ("digest") do nothing;
 -- retention.ofProject
 select "id", "project_id" as "projectId", "name", "description", "enabled", "projects", "rules", "uncovered", "untagged_days" as "untaggedDays", "schedule", "next_at" as "nextAt", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "retention_policy" where "project_id" = ? order by "name";
 -- retention.ofSystem
@@ -1199,13 +1243,15 @@ update "retention_run" set "state" = ?, "error" = ?, "finished_at" = ? where "id
 -- retention.setUndo
 update "retention_run" set "undo" = ?, "error" = ?, "restored" = "restored" + ? where "id" = ?;
 -- retention.setUse
-insert into "manifest_use" ("repository_id", "digest", "source", "seen_at") values (?, ?, ?, ?) on conflict ("repository_id", "digest", "source") do update set "seen_at" = "excluded"."seen_at";
+insert into "manifest_use" ("repository_id", "digest", "source", "seen_at", "expires_at") values (?, ?, ?, ?, ?) on conflict ("repository_id", "digest", "source") do update set "seen_at" = "excluded"."seen_at", "expires_at" = "excluded"."expires_at";
 -- retention.unfinishedRun
 select "id" from "retention_run" where "policy_id" = ? and "dry" = ? and ("state" in (?, ?) or "undo" in (?, ?)) limit ?;
 -- retention.update
 update "retention_policy" set "name" = ?, "description" = ?, "enabled" = ?, "projects" = ?, "rules" = ?, "uncovered" = ?, "untagged_days" = ?, "schedule" = ?, "next_at" = ?, "version" = "version" + ? where "id" = ?;
 -- retention.usedBy
-select "source" from "manifest_use" where "repository_id" = ? and "digest" = ? and "seen_at" > ? order by "seen_at" desc limit ?;
+select "source" from "manifest_use" where "repository_id" = ? and "digest" = ? and "seen_at" > ? and ("expires_at" is null or "expires_at" > ?) order by "seen_at" desc limit ?;
+-- retention.usesAfter
+select "source", "digest", "seen_at" as "seenAt", "expires_at" as "expiresAt" from "manifest_use" where "repository_id" = ? and "source" >= ? and ("source" > ? or "digest" > ?) order by "source", "digest" limit ?;
 -- tiers.accessDay
 select "halvings" from "access_day" where "day" = ?;
 -- tiers.accessDays
@@ -1314,8 +1360,10 @@ update "webhook_delivery" set "state" = ?, "next_at" = ?, "error" = ? where "web
 update "webhook_delivery" set "next_at" = ? where "webhook_id" = ? and "state" = ? and "next_at" > ?;
 -- webhooks.heardBy
 select "id", "project_id" as "projectId", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from" as "listensFrom", "failing_since" as "failingSince", "last_success_at" as "lastSuccessAt", "disabled_reason" as "disabledReason", "created_at" as "createdAt", "created_by" as "createdBy", "version" from "webhook" where "enabled" = ? and ("project_id" is null or "project_id" = ?);
+-- webhooks.hearingPulls
+select distinct "project_id" as "projectId" from "webhook" where "hears_pulls" = ? and "enabled" = ?;
 -- webhooks.insert
-insert into "webhook" ("project_id", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "listens_from", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
+insert into "webhook" ("project_id", "name", "url", "format", "events", "repositories", "tags", "secrets", "enabled", "hears_pulls", "listens_from", "created_at", "created_by", "version") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning "id";
 -- webhooks.insertDelivery
 insert into "webhook_delivery" ("webhook_id", "event_id", "repetition", "event", "format", "body", "state", "attempts", "next_at", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("webhook_id", "event_id", "repetition") do nothing returning "id";
 -- webhooks.lastRepetition
@@ -1343,7 +1391,7 @@ select "created_at" as "at" from "repository" where "name" = ?;
 -- webhooks.settleAttempt
 update "webhook_delivery" set "state" = ?, "attempts" = "attempts" + ?, "next_at" = ?, "status" = ?, "duration_ms" = ?, "error" = ?, "attempted_at" = ? where "id" = ? and "attempts" = ? and "state" = ?;
 -- webhooks.update
-update "webhook" set "name" = ?, "url" = ?, "format" = ?, "events" = ?, "repositories" = ?, "tags" = ?, "enabled" = ?, "listens_from" = ?, "failing_since" = ?, "disabled_reason" = ?, "version" = "version" + ? where "id" = ?;
+update "webhook" set "name" = ?, "url" = ?, "format" = ?, "events" = ?, "repositories" = ?, "tags" = ?, "enabled" = ?, "hears_pulls" = ?, "listens_from" = ?, "failing_since" = ?, "disabled_reason" = ?, "version" = "version" + ? where "id" = ?;
 -- webhooks.updateSecrets
 update "webhook" set "secrets" = ?, "version" = "version" + ? where "id" = ?;
 -- webhooks.webhooksWithLog

@@ -1,4 +1,4 @@
-import { type BlobStore, readSmall } from '../../content/index.ts';
+import { ArchivedBlob, type BlobStore, readSmall } from '../../content/index.ts';
 import type { Clock, Database, JobDefinition, Log } from '../../platform/index.ts';
 import { nextRun } from '../../platform/index.ts';
 import { createLabels, forgetLabels } from './labels.ts';
@@ -31,7 +31,13 @@ export function nextOf({ enabled, schedule }: Pick<Policy, 'enabled' | 'schedule
 
 /** Runs policies by their schedules and on demand, undoes runs, and forgets old ones. */
 export function retentionJobs({ database, clock, log, blobs, config }: Parts): JobDefinition[] {
-  const labelsOf = createLabels(database, clock, (digest, most) => readSmall(blobs, digest, most));
+  const labelsOf = createLabels(database, clock, async (digest, most) => {
+    // What lies in an archive is no reason to bring it back, and its tag stays as that of what is missing does.
+    return await readSmall(blobs, digest, most).catch((error: unknown) => {
+      if (error instanceof ArchivedBlob) return undefined;
+      throw error;
+    });
+  });
 
   async function startDue(signal: AbortSignal): Promise<number> {
     let started = 0;
