@@ -818,8 +818,12 @@ insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by"
 select cast(coalesce(sum(changes), 0) as bigint) as "changes" from "project_usage" where "project_id" = ?;
 -- content.anyDataKey
 select "id", "provider", "version", "wrapped" from "data_key" order by "id" limit ?;
+-- content.askTierRestore
+update "blob_tier" set "tier" = ?, "restore_at" = ? where "digest" = ? and "tier" != ? and ("restore_at" is null or "restore_at" <= ?);
 -- content.claimEncryptedUpload
 update "encrypted_upload" set "writer" = ?, "closed_records" = ?, "updated_at" = ? where "id" = ? and "writer" = ?;
+-- content.claimTierRow
+update "blob_tier" set "owner" = ?, "owner_until" = ?, "task" = ?, "wanted" = ? where "digest" = ? and ("owner" is null or "owner_until" <= ?);
 -- content.copiedDataKey
 update "data_key" set "copied" = ? where "id" = ? and "wrapped" = ?;
 -- content.countDataKeysUnderOthers
@@ -842,14 +846,24 @@ delete from "encrypted_upload" where "id" = ?;
 delete from "encrypted_segment" where "upload_id" = ? and "start" >= ?;
 -- content.deleteUnownedDataKey
 delete from "data_key" where "id" = ? and "digest" is null;
+-- content.doubleTierRow
+update "blob_tier" set "leftover" = ?, "leftover_at" = ? where "digest" = ? and "tier" != ? and "leftover" is null and "owner" is null;
 -- content.dropEncryptedTail
 update "encrypted_upload" set "tail" = ? where "id" = ? and "tail_record" > ?;
+-- content.dueTierLeftovers
+select "digest" from "blob_tier" where "leftover_at" <= ? and ("owner" is null or "owner_until" <= ?) order by "leftover_at" limit ?;
 -- content.encryptedBlobSize
 select "size" from "data_key" where "digest" = ? limit ?;
 -- content.encryptedUpload
 select "tail", "writer", "key_id" as "keyId", "tail_record" as "tailRecord", "closed_records" as "closedRecords", "updated_at" as "updatedAt" from "encrypted_upload" where "id" = ?;
 -- content.encryptionMark
 select "at" from "encryption_mark" where "name" = ?;
+-- content.endTierRestore
+update "blob_tier" set "tier" = ?, "restore_at" = ? where "digest" = ? and "tier" = ?;
+-- content.forgetDataKeyCopies
+update "data_key" set "copied" = ? where "copied" = ?;
+-- content.forgetTierRow
+delete from "blob_tier" where "digest" = ? and "owner" = ?;
 -- content.forgetTierRows
 delete from "blob_tier";
 -- content.freeTierRows
@@ -862,16 +876,26 @@ insert into "data_key" ("id", "provider", "version", "wrapped", "digest", "size"
 insert into "encrypted_upload" ("id", "key_id", "writer", "updated_at", "tail_record", "tail", "closed_records") values (?, ?, ?, ?, ?, ?, ?);
 -- content.insertSegment
 insert into "encrypted_segment" ("upload_id", "start", "salt") values (?, ?, ?);
+-- content.insertTierRow
+insert into "blob_tier" ("digest", "tier", "since", "bytes", "sha256", "restore_at", "leftover", "leftover_at", "owner", "owner_until", "task", "wanted") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("digest") do nothing;
 -- content.lookAgainForDataKeys
 update "data_key" set "look_at" = ? where "digest" = ? and "id" <> ?;
+-- content.noteTierLeftover
+update "blob_tier" set "leftover" = ?, "leftover_at" = ? where "digest" = ? and "owner" = ?;
 -- content.oldEncryptedUploads
 select "id" from "encrypted_upload" where "updated_at" < ? and "id" > ? order by "id" limit ?;
 -- content.ownDataKey
 update "data_key" set "digest" = ?, "size" = ?, "look_at" = ? where "id" = ?;
+-- content.pageOfTier
+select "digest", "tier", "since", "bytes", "sha256", "leftover", "leftover_at" as "leftoverAt", "task", "restore_at" as "restoreAt" from "blob_tier" where "tier" = ? and "digest" > ? order by "digest" limit ?;
 -- content.placeDataKey
 update "data_key" set "placed" = ?, "look_at" = ? where "id" = ?;
+-- content.placeTierRow
+insert into "blob_tier" ("digest", "tier", "since", "bytes", "sha256", "restore_at", "leftover", "leftover_at", "owner", "owner_until", "task", "wanted") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("digest") do nothing;
 -- content.placedDataKey
 select "id" from "data_key" where "digest" = ? and "placed" = ? limit ?;
+-- content.renewTierRow
+update "blob_tier" set "owner_until" = ? where "digest" = ? and "owner" = ? and "wanted" = ?;
 -- content.rewrapDataKey
 update "data_key" set "provider" = ?, "version" = ?, "wrapped" = ?, "copied" = ? where "id" = ? and "wrapped" = ?;
 -- content.saveEncryptedTail
@@ -880,8 +904,20 @@ update "encrypted_upload" set "tail_record" = ?, "tail" = ?, "updated_at" = ? wh
 select "start", "salt" from "encrypted_segment" where "upload_id" = ? and "start" < ? order by "start";
 -- content.setEncryptionMark
 insert into "encryption_mark" ("name", "at") values (?, ?) on conflict ("name") do update set "at" = ?;
+-- content.setTierMark
+insert into "encryption_mark" ("name", "at") values (?, ?) on conflict ("name") do nothing;
+-- content.settleTierRow
+update "blob_tier" set "tier" = ?, "since" = ?, "bytes" = ?, "sha256" = ?, "leftover" = ?, "leftover_at" = ?, "restore_at" = ?, "owner" = ?, "owner_until" = ?, "task" = ?, "wanted" = ? where "digest" = ? and "owner" = ?;
 -- content.someColdBlob
 select "digest" from "blob_tier" where "tier" in (?, ?) limit ?;
+-- content.sumOfTier
+select count(*) as "blobs", sum("bytes") as "bytes" from "blob_tier" where "tier" = ?;
+-- content.tierMark
+select "at" from "encryption_mark" where "name" = ?;
+-- content.tierRow
+select "digest", "tier", "since", "bytes", "sha256", "leftover", "leftover_at" as "leftoverAt", "task", "restore_at" as "restoreAt" from "blob_tier" where "digest" = ?;
+-- content.wantTierRow
+update "blob_tier" set "wanted" = ? where "digest" = ? and "owner" is not null;
 -- evidence.anyHold
 select "id" from "audit_hold" where "released_at" is null limit ?;
 -- evidence.checkpointsAfter
