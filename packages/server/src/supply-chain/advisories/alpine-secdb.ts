@@ -29,7 +29,7 @@ export function advisoriesFromSecdb(database: unknown, distribution: string): re
     }
   }
   return [...affected].map(([id, list]) => ({
-    ...{ id, aliases: [], summary: '', details: '', severity: 'unknown', cwes: [] },
+    ...{ id, aliases: [], upstream: [], summary: '', details: '', severity: 'unknown', cwes: [] },
     references: id.startsWith('CVE-') ? [`https://security.alpinelinux.org/vuln/${id}`] : [],
     affected: list,
   }));

@@ -52,7 +52,7 @@ export function* advisoriesFromDebianTracker(tracker: unknown): Generator<Adviso
   for (const [id, { description, affected }] of found) {
     if (affected.length === 0) continue;
     yield {
-      ...{ id, aliases: [], summary: description.slice(0, 500), details: '', severity: 'unknown', cwes: [] },
+      ...{ id, aliases: [], upstream: [], summary: description.slice(0, 500), details: '', severity: 'unknown', cwes: [] },
       references: [`https://security-tracker.debian.org/tracker/${id}`],
       affected,
     };

@@ -42,8 +42,10 @@ export interface AffectedPackage extends Ecosystem {
 export interface Advisory {
   /** As the source names it. */
   readonly id: string;
-  /** Other names of the same vulnerability; of a distribution's notice the vulnerabilities that it mends. */
+  /** Other names of the same vulnerability. */
   readonly aliases: readonly string[];
+  /** Of a distribution's notice: the vulnerabilities that it is about, each a matter of its own. */
+  readonly upstream: readonly string[];
   readonly summary: string;
   readonly details: string;
   /** Milliseconds since 1970; absent where unknown. */

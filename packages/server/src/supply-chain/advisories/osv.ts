@@ -27,13 +27,14 @@ export function advisoryFromOsv(record: unknown): Advisory | undefined {
   const listed = listOf(fields.affected);
   if (listed.length > MAX_AFFECTED) throw new AdvisoryError(`${id} names more than ${MAX_AFFECTED} packages`);
   const affected = listed.flatMap((one) => affectedOf(id, fieldsOf(one)));
-  const aliases = aliasesOf(id, fields, affected);
-  if (affected.length === 0 || (isNotice(affected) && aliases.length === 0)) return undefined;
+  const upstream = upstreamOf(id, fields, affected);
+  if (affected.length === 0 || (isNotice(affected) && upstream.length === 0)) return undefined;
   const database = fieldsOf(fields.database_specific) ?? {};
   const cvss = bestVector(fields.severity) ?? affectedVectors(listed);
   return {
     id,
-    aliases,
+    aliases: namesIn(id, fields.aliases),
+    upstream,
     summary: textOf(fields.summary, 500),
     details: textOf(fields.details, MAX_TEXT),
     ...timeOf('published', fields.published),
@@ -55,15 +56,16 @@ function isNotice(affected: readonly AffectedPackage[]): boolean {
   return affected.every(({ type }) => type === 'rpm');
 }
 
-/**
- * Other names: `aliases` of languages, `upstream` of Debian and Alpine; of what has neither, as AlmaLinux, the CVEs in
- * `related`.
- */
-function aliasesOf(id: string, fields: Fields, affected: readonly AffectedPackage[]): readonly string[] {
-  const own = [...stringsOf(fields.aliases), ...stringsOf(fields.upstream)];
-  const related = own.length === 0 && affected.some(({ distribution }) => distribution !== '') ? stringsOf(fields.related) : [];
-  const all = [...own, ...related.filter((name) => name.startsWith('CVE-'))];
-  return [...new Set(all)].filter((name) => name !== id && ID.test(name));
+/** What Debian and Alpine put into `upstream`, AlmaLinux into `related`, and some into `aliases`. */
+function upstreamOf(id: string, fields: Fields, affected: readonly AffectedPackage[]): readonly string[] {
+  if (!affected.some(({ distribution }) => distribution !== '')) return [];
+  const upstream = namesIn(id, fields.upstream);
+  if (upstream.length > 0) return upstream;
+  return [...namesIn(id, fields.related), ...namesIn(id, fields.aliases)].filter((name) => name.startsWith('CVE-'));
+}
+
+function namesIn(id: string, list: unknown): readonly string[] {
+  return [...new Set(stringsOf(list))].filter((name) => name !== id && ID.test(name));
 }
 
 function affectedOf(id: string, fields: Fields | undefined): AffectedPackage[] {

@@ -30,6 +30,7 @@ describe('a record of OSV', () => {
     ).toEqual({
       id: 'GHSA-aaaa-bbbb-cccc',
       aliases: ['CVE-2025-1'],
+      upstream: [],
       summary: 'Something',
       details: '',
       modified: Date.UTC(2025, 3, 30, 21, 7, 20),
@@ -52,15 +53,15 @@ describe('a record of OSV', () => {
   });
   it('takes the vulnerabilities that a notice mends from where its distribution names them', () => {
     const of = (ecosystem: string) => ({ package: { ecosystem, name: 'openssl' } });
-    expect(advisoryFromOsv(record({ aliases: undefined, upstream: ['CVE-2025-2'] }, of('Debian:12')))?.aliases).toEqual(['CVE-2025-2']);
-    expect(advisoryFromOsv(record({ aliases: undefined, related: ['CVE-2025-3', 'ALSA-1'] }, of('AlmaLinux:9')))?.aliases).toEqual([
+    expect(advisoryFromOsv(record({ aliases: undefined, upstream: ['CVE-2025-2'] }, of('Debian:12')))?.upstream).toEqual(['CVE-2025-2']);
+    expect(advisoryFromOsv(record({ aliases: undefined, related: ['CVE-2025-3', 'ALSA-1'] }, of('AlmaLinux:9')))?.upstream).toEqual([
       'CVE-2025-3',
     ]);
-    expect(advisoryFromOsv(record({ aliases: undefined, related: ['CVE-2025-3'] }))?.aliases).toEqual([]);
+    expect(advisoryFromOsv(record({ aliases: undefined, related: ['CVE-2025-3'] }))?.upstream).toEqual([]);
   });
   it('of the RHEL family says its severity in its summary', () => {
     const of = { package: { ecosystem: 'AlmaLinux:9', name: 'openssl' } };
-    expect(advisoryFromOsv(record({ summary: 'Important: openssl security update' }, of))?.severity).toBe('high');
+    expect(advisoryFromOsv(record({ related: ['CVE-2025-1'], summary: 'Important: openssl security update' }, of))?.severity).toBe('high');
     expect(advisoryFromOsv(record({ summary: 'Important: not of npm' }))?.severity).toBe('unknown');
   });
   it('is left out where it is about nothing that can be met', () => {
