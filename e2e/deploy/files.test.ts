@@ -40,6 +40,8 @@ describe('the container image', () => {
     expect(Object.keys(set)).toHaveLength(2);
     requireOptions(set);
     expect(lines).toContain('USER 10001:10001');
+    expect(lines.indexOf('VOLUME /data')).toBeGreaterThan(lines.findIndex((line) => /^RUN install .*-o 10001 -g 10001 \/data$/.test(line)));
+    expect(lines.some((line) => line.startsWith('RUN install'))).toBe(true);
   });
 });
 

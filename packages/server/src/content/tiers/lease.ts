@@ -51,6 +51,8 @@ export function createLeases(database: Database, clock: Clock, times: LeaseTimes
   /** Those of this process, to be told at once. */
   const held = new Map<string, AbortController>();
   const soft = (digest: string) => ({ durable: false, scope: scopeOf(digest) });
+  /** A right that the database lost would be somebody else's too. */
+  const kept = (digest: string) => ({ durable: 'process', scope: scopeOf(digest) }) as const;
 
   async function take(digest: string, task: string, { insert }: { insert: boolean }): Promise<Lease | undefined> {
     const owner = randomUUID();
@@ -58,7 +60,7 @@ export function createLeases(database: Database, clock: Clock, times: LeaseTimes
     const claimed = await database.write(async (tx) => {
       const now = clock.now();
       return await claim(tx, { digest, owner, until: now + times.leaseMs, task, now }, insert);
-    }, soft(digest));
+    }, kept(digest));
     return claimed && createLease(claimed, owner, begun);
   }
 
@@ -105,7 +107,7 @@ export function createLeases(database: Database, clock: Clock, times: LeaseTimes
       },
       async noteLeftover(leftover) {
         const at = clock.now() + times.leaseMs;
-        const isMine = await database.write((tx) => note(tx, { digest, owner, leftover, at }), soft(digest));
+        const isMine = await database.write((tx) => note(tx, { digest, owner, leftover, at }), kept(digest));
         if (!isMine) throw new LeaseLost(`the right to move ${digest} was lost`);
       },
       settle: (to) => settleTo(to, true),
