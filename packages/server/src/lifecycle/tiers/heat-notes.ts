@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { findManifest } from '../../catalog/index.ts';
 import type { Clock, Database, Log, Session } from '../../platform/index.ts';
 import { boundOf, dayOf, dropUnsampled, halveIfFull, halvingsOf, isSampled, RECORD_BLOBS } from './access-record.ts';
@@ -82,6 +83,7 @@ export function createHeatNotes({ database, clock, log, halfLifeMs, minBytes, mo
         },
         { durable: false, scope: HEAT_SCOPE },
       );
+      await turn(); // a database in this process answers at once, and others have their turn
     }
   }
 

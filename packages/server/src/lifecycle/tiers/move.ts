@@ -57,7 +57,7 @@ export async function boundsOf(
 export async function moveByHeat(parts: MoveParts, context: JobContext, by: string): Promise<unknown> {
   const { database, clock, settings: set, halfLifeMs } = parts;
   const { signal } = context;
-  const state = await surveyTiers({ database, clock, halfLifeMs, minBytes: set.minBytes, signal });
+  const { state, coldestHot, hottestCold } = await surveyTiers({ database, clock, halfLifeMs, minBytes: set.minBytes, signal });
   const { hotBytes, settings } = await boundsOf(parts.tiers, set, state.hot.bytes);
   const heat = await database.write((tx) => setHalfLife(tx, halfLifeMs, clock.now()), { durable: false });
   const pins = await hasPins(database);
@@ -65,7 +65,7 @@ export async function moveByHeat(parts: MoveParts, context: JobContext, by: stri
 
   async function demote(mover: Mover, hot: number, urgent: boolean): Promise<number> {
     const plan = planDemotions(settings, moment, hot, { urgent });
-    for await (const blob of walkTier(database, { order: 'asc', tier: 'hot', pins, signal })) {
+    for await (const blob of walkTier(database, { order: 'asc', tier: 'hot', from: coldestHot, pins, signal })) {
       if (mover.isFull()) break;
       const verdict = plan.offer(blob);
       if (verdict === 'done') break;
@@ -88,7 +88,7 @@ export async function moveByHeat(parts: MoveParts, context: JobContext, by: stri
         else await mover.move('hot', blob, verdict.move, plan);
       }
     }
-    for await (const blob of walkTier(database, { order: 'desc', tier: 'cold', pins: false, signal })) {
+    for await (const blob of walkTier(database, { order: 'desc', tier: 'cold', from: hottestCold, pins: false, signal })) {
       if (mover.isFull()) break;
       const verdict = plan.offer(blob);
       if (verdict === 'done') break;

@@ -29,7 +29,7 @@ export async function placeRepository(
   context: JobContext,
 ): Promise<unknown> {
   const { database, clock } = parts;
-  const state = await surveyTiers({
+  const { state } = await surveyTiers({
     database,
     clock,
     halfLifeMs: parts.halfLifeMs,

@@ -5,7 +5,7 @@ import { HEAT_SCOPE, setHalfLife } from './heat-store.ts';
 import { pageOfStored, seedBlob } from './plan-store.ts';
 import { saveTierState, type TierState } from './state.ts';
 
-const PAGE = 1000;
+const PAGE = 500;
 
 interface Parts {
   readonly database: Database;
@@ -15,21 +15,34 @@ interface Parts {
   readonly signal: AbortSignal;
 }
 
+/** What lies where, and where in the order of heat that begins which could move. */
+export interface Survey {
+  readonly state: TierState;
+  /** Score of the coldest blob in the hot tier, and of the hottest in the cold one; infinite where there is none. */
+  readonly coldestHot: number;
+  readonly hottestCold: number;
+}
+
 /**
  * Counts what lies where, page by page, and gives blobs that are new a heat: as if they had been read once when they were
  * stored.
  */
-export async function surveyTiers({ database, clock, halfLifeMs, minBytes, signal }: Parts): Promise<TierState> {
+export async function surveyTiers({ database, clock, halfLifeMs, minBytes, signal }: Parts): Promise<Survey> {
   const options = { durable: false, scope: HEAT_SCOPE };
   const heat = await database.write((tx) => setHalfLife(tx, halfLifeMs, clock.now()), options);
   const amounts = { hot: none(), small: none(), cold: none(), archived: none() };
+  let [coldestHot, hottestCold] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (let after = ''; ; ) {
     signal.throwIfAborted();
     const page = await pageOfStored(database, after, PAGE);
     const live = page.filter(({ state }) => state === 'live');
-    for (const { size, tier } of live) {
+    for (const { size, tier, score, storedAt } of live) {
       add(amounts[tier ?? 'hot'], size);
-      if ((tier ?? 'hot') === 'hot' && size < minBytes) add(amounts.small, size);
+      const isHot = tier === null || tier === 'hot';
+      const known = score ?? ticksAt(heat, storedAt);
+      if (isHot && size < minBytes) add(amounts.small, size);
+      else if (isHot) coldestHot = Math.min(coldestHot, known);
+      else hottestCold = Math.max(hottestCold, known);
     }
     const unknown = live.filter(({ heatId, size }) => heatId === null && size >= minBytes);
     if (unknown.length > 0) {
@@ -43,7 +56,7 @@ export async function surveyTiers({ database, clock, halfLifeMs, minBytes, signa
   }
   const state = { countedAt: clock.now(), ...amounts };
   await database.write((tx) => saveTierState(tx, state), options);
-  return state;
+  return { state, coldestHot, hottestCold };
 }
 
 function none(): { blobs: number; bytes: number } {
