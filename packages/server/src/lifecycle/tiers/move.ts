@@ -63,6 +63,8 @@ export async function moveByHeat(parts: MoveParts, context: JobContext, by: stri
   const pins = await hasPins(database);
   const moment: Moment = { now: clock.now(), ticks: ticksAt(heat, clock.now()) };
 
+  let hottest = hottestCold;
+
   async function demote(mover: Mover, hot: number, urgent: boolean): Promise<number> {
     const plan = planDemotions(settings, moment, hot, { urgent });
     for await (const blob of walkTier(database, { order: 'asc', tier: 'hot', from: coldestHot, pins, signal })) {
@@ -70,7 +72,10 @@ export async function moveByHeat(parts: MoveParts, context: JobContext, by: stri
       const verdict = plan.offer(blob);
       if (verdict === 'done') break;
       if ('keep' in verdict) mover.keep(verdict.keep);
-      else await mover.move('cold', blob, verdict.move, plan);
+      else {
+        hottest = Math.max(hottest, blob.score);
+        await mover.move('cold', blob, verdict.move, plan);
+      }
     }
     await mover.settle();
     return plan.hotBytes();
@@ -88,7 +93,7 @@ export async function moveByHeat(parts: MoveParts, context: JobContext, by: stri
         else await mover.move('hot', blob, verdict.move, plan);
       }
     }
-    for await (const blob of walkTier(database, { order: 'desc', tier: 'cold', from: hottestCold, pins: false, signal })) {
+    for await (const blob of walkTier(database, { order: 'desc', tier: 'cold', from: hottest, pins: false, signal })) {
       if (mover.isFull()) break;
       const verdict = plan.offer(blob);
       if (verdict === 'done') break;
