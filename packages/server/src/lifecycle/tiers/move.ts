@@ -40,16 +40,17 @@ export interface MoveParts {
 
 type Work = (mover: Mover, hotBytes: number) => Promise<number>;
 
-/** What the hot tier has, and may have: where no capacity is set, of the disk that it lies on. */
+/** What the hot tier has, and may have: where no capacity is set, of the disk that it lies on, less what goes by itself. */
 export async function boundsOf(
   tiers: Tiers,
   settings: TierSettings,
   counted: number,
+  leavingBytes = 0,
 ): Promise<{ readonly hotBytes: number; readonly settings: TierSettings }> {
   if (settings.capacityBytes > 0) return { hotBytes: counted, settings };
   const room = await tiers.room();
   return room
-    ? { hotBytes: room.total - room.free, settings: { ...settings, capacityBytes: room.total } }
+    ? { hotBytes: room.total - room.free - leavingBytes, settings: { ...settings, capacityBytes: room.total } }
     : { hotBytes: counted, settings };
 }
 
@@ -57,8 +58,14 @@ export async function boundsOf(
 export async function moveByHeat(parts: MoveParts, context: JobContext, by: string): Promise<unknown> {
   const { database, clock, settings: set, halfLifeMs } = parts;
   const { signal } = context;
-  const { state, coldestHot, hottestCold } = await surveyTiers({ database, clock, halfLifeMs, minBytes: set.minBytes, signal });
-  const { hotBytes, settings } = await boundsOf(parts.tiers, set, state.hot.bytes);
+  const { state, coldestHot, hottestCold, leavingBytes } = await surveyTiers({
+    database,
+    clock,
+    halfLifeMs,
+    minBytes: set.minBytes,
+    signal,
+  });
+  const { hotBytes, settings } = await boundsOf(parts.tiers, set, state.hot.bytes, leavingBytes);
   const heat = await database.write((tx) => setHalfLife(tx, halfLifeMs, clock.now()), { durable: false });
   const pins = await hasPins(database);
   const moment: Moment = { now: clock.now(), ticks: ticksAt(heat, clock.now()) };

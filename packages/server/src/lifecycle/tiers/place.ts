@@ -29,14 +29,14 @@ export async function placeRepository(
   context: JobContext,
 ): Promise<unknown> {
   const { database, clock } = parts;
-  const { state } = await surveyTiers({
+  const { state, leavingBytes } = await surveyTiers({
     database,
     clock,
     halfLifeMs: parts.halfLifeMs,
     minBytes: parts.settings.minBytes,
     signal: context.signal,
   });
-  const { hotBytes, settings } = await boundsOf(parts.tiers, parts.settings, state.hot.bytes);
+  const { hotBytes, settings } = await boundsOf(parts.tiers, parts.settings, state.hot.bytes, leavingBytes);
   return await recordRun(parts, context, { by, hotBytes, state }, async (mover, before) => {
     let hot = before;
     for await (const link of linksTo(database, repositoryId, digest, context.signal)) {

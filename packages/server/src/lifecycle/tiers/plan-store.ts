@@ -6,7 +6,7 @@ import type { HeatTables } from './schema.ts';
 interface Tables extends HeatTables {
   manifest_reference: { manifest_id: number; repository_id: number; digest: string; kind: string };
   stored_blob: { digest: string; size: number; state: string; stored_at: number };
-  blob_tier: { digest: string; tier: Tier; since: number };
+  blob_tier: { digest: string; tier: Tier; since: number; leftover: 'hot' | 'cold' | null };
   repository: { id: number; project_id: number; name: string; deleted_at: number | null };
   repository_blob: { repository_id: number; digest: string; size: number };
 }
@@ -27,6 +27,7 @@ const survey = query<{ after: string; limit: number }>()('surveyBlobs', (db, p) 
       'heat.score',
       'place.tier',
       'place.since',
+      'place.leftover',
     ])
     .where('stored.digest', '>', p('after'))
     .orderBy('stored.digest')
@@ -51,6 +52,8 @@ export interface SurveyedBlob {
   /** null: hot. */
   readonly tier: Tier | null;
   readonly since: number | null;
+  /** Where a copy still is that does not count, and soon goes. */
+  readonly leftover: 'hot' | 'cold' | null;
 }
 
 /** All that is stored, by digest, after one of them. */

@@ -21,6 +21,8 @@ export interface Survey {
   /** Score of the coldest blob in the hot tier, and of the hottest in the cold one; infinite where there is none. */
   readonly coldestHot: number;
   readonly hottestCold: number;
+  /** Bytes that are still in the hot tier, and go by themselves: copies of what was moved a short while ago. */
+  readonly leavingBytes: number;
 }
 
 /**
@@ -32,11 +34,13 @@ export async function surveyTiers({ database, clock, halfLifeMs, minBytes, signa
   const heat = await database.write((tx) => setHalfLife(tx, halfLifeMs, clock.now()), options);
   const amounts = { hot: none(), small: none(), cold: none(), archived: none() };
   let [coldestHot, hottestCold] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  let leavingBytes = 0;
   for (let after = ''; ; ) {
     signal.throwIfAborted();
     const page = await pageOfStored(database, after, PAGE);
     const live = page.filter(({ state }) => state === 'live');
-    for (const { size, tier, score, storedAt } of live) {
+    for (const { size, tier, score, storedAt, leftover } of live) {
+      if (leftover === 'hot') leavingBytes += size;
       add(amounts[tier ?? 'hot'], size);
       const isHot = tier === null || tier === 'hot';
       const known = score ?? ticksAt(heat, storedAt);
@@ -56,7 +60,7 @@ export async function surveyTiers({ database, clock, halfLifeMs, minBytes, signa
   }
   const state = { countedAt: clock.now(), ...amounts };
   await database.write((tx) => saveTierState(tx, state), options);
-  return { state, coldestHot, hottestCold };
+  return { state, coldestHot, hottestCold, leavingBytes };
 }
 
 function none(): { blobs: number; bytes: number } {
