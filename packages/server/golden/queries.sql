@@ -1349,7 +1349,7 @@ insert into "blob_heat" ("digest", "score") values (?, ?) on conflict ("digest")
 -- tiers.someTierPin
 select "project_id" from "tier_pin" limit ?;
 -- tiers.surveyBlobs
-select "stored"."digest", "stored"."size", "stored"."state", "stored"."stored_at" as "storedAt", "heat"."id" as "heatId", "heat"."score", "place"."tier", "place"."since" from "stored_blob" as "stored" left join "blob_heat" as "heat" on "heat"."digest" = "stored"."digest" left join "blob_tier" as "place" on "place"."digest" = "stored"."digest" where "stored"."digest" > ? order by "stored"."digest" limit ?;
+select "stored"."digest", "stored"."size", "stored"."state", "stored"."stored_at" as "storedAt", "heat"."id" as "heatId", "heat"."score", "place"."tier", "place"."since", "place"."leftover" from "stored_blob" as "stored" left join "blob_heat" as "heat" on "heat"."digest" = "stored"."digest" left join "blob_tier" as "place" on "place"."digest" = "stored"."digest" where "stored"."digest" > ? order by "stored"."digest" limit ?;
 -- tiers.tierOfLink
 select "link"."digest", "link"."size", "place"."tier", "place"."since" from "repository_blob" as "link" left join "blob_tier" as "place" on "place"."digest" = "link"."digest" where "link"."repository_id" = ? and "link"."digest" = ?;
 -- tiers.tierPinOfBlob
