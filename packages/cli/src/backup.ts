@@ -23,6 +23,7 @@ function registerCreate(backup: Command): void {
     passphraseFile?: string;
     plainKeys?: true;
     withoutKeys?: true;
+    withoutBlobs?: true;
     keep?: string;
     json?: true;
   }
@@ -32,15 +33,17 @@ function registerCreate(backup: Command): void {
     .option('--passphrase-file <file>', 'seal the keys by the passphrase in the first line of this file')
     .option('--plain-keys', 'copy the keys as they are: whoever has the backup then has the installation')
     .option('--without-keys', 'leave the keys out; keep a copy of them elsewhere')
+    .option('--without-blobs', 'leave the blobs where they are, as in a bucket that keeps versions, and only see that they are there')
     .option('--keep <number>', 'afterwards remove all but so many snapshots, and the blobs that only those had')
     .option('--json', 'print the result as JSON')
-    .action(async (dir: string, { passphraseFile, plainKeys, withoutKeys, keep, json, ...options }: With<Own>) => {
+    .action(async (dir: string, { passphraseFile, plainKeys, withoutKeys, withoutBlobs, keep, json, ...options }: With<Own>) => {
       const { backUp } = await import('@entrepot/server/backup');
       const line = progressLine();
       const done = await backUp(configOf(options as Options), dir, {
         passphraseFile,
         plainKeys: plainKeys === true,
         withoutKeys: withoutKeys === true,
+        leaveBlobs: withoutBlobs === true,
         keep: keep === undefined ? undefined : wholeNumber(keep, '--keep'),
         signal: stopSignal(),
         progress: ({ blobs, copied, bytes }) => line.show(`${blobs} blobs, ${copied} copied, ${sizeOf(bytes)}`),
@@ -53,7 +56,7 @@ function registerCreate(backup: Command): void {
         if (snapshot.keys === 'plain') console.error('warning: the keys are in the backup as they are; guard it as you guard the server');
         if (snapshot.keys === 'none') console.error('warning: the keys are not in the backup; keep a copy of the folder keys elsewhere');
       }
-      reportMissing(snapshot.blobs.missing, 'damaged already, and so not in the backup');
+      reportMissing(snapshot.blobs.missing, snapshot.blobs.left ? 'not where they should be' : 'damaged already, and so not in the backup');
     });
 }
 
@@ -137,7 +140,7 @@ function registerRestore(program: Command): void {
   }
   withConfig(program.command('restore'))
     .argument('<dir>', 'folder of the backup')
-    .description('make a new data directory from a backup, and examine it; never overwrites; ends with 2 where damage is left')
+    .description('make a new data directory from a backup, and fill the PostgreSQL database if one is configured, and examine it; never overwrites; ends with 2 where damage is left')
     .option('--snapshot <id>', 'which; the newest without')
     .option('--passphrase-file <file>', 'opens sealed keys')
     .action(async (dir: string, { snapshot: wanted, passphraseFile, ...options }: With<Own>) => {
@@ -155,7 +158,8 @@ function registerRestore(program: Command): void {
       );
       console.log(`restored snapshot ${snapshot.id}, as it was at ${snapshot.takenAt}: ${describe(snapshot)}`);
       if (snapshot.keys === 'none') console.log('the keys are not in the backup: put them into the folder keys before the server starts');
-      reportMissing(missing, 'not in the backup as they should be; push their images again');
+      const why = snapshot.blobs.left ? 'not in the storage: bring back their old versions, or' : 'not in the backup as they should be;';
+      reportMissing(missing, `${why} push their images again`);
       const report = await examineInstallation(config, { deep: true, mend: false, signal, begun: (check) => line.show(check) });
       line.end();
       printReport(report, false);
@@ -164,7 +168,7 @@ function registerRestore(program: Command): void {
 }
 
 function describe({ takenAt, keys, blobs }: Snapshot): string {
-  return `${takenAt}, ${blobs.count} blobs, ${sizeOf(blobs.bytes)}, keys ${keys}`;
+  return `${takenAt}, ${blobs.count} blobs${blobs.left ? ' (left where they were)' : ''}, ${sizeOf(blobs.bytes)}, keys ${keys}`;
 }
 
 const SHOWN = 20;

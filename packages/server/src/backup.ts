@@ -1,7 +1,7 @@
 import { createPrivateKey, sign } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { openDatabase } from './app.ts';
+import { migrations, openDatabase } from './app.ts';
 import { holdsInForce, releaseHold, takeHold } from './catalog/index.ts';
 import { commandLine } from './command-line.ts';
 import { forgetPlaces, MEND_JOB, openBareStore } from './content/commands.ts';
@@ -21,7 +21,21 @@ import {
   verifySnapshot,
 } from './lifecycle/commands.ts';
 import { requireInstallation, withInstallation } from './local.ts';
-import { audit, type Config, copySqlite, createLog, dataPaths, enqueue, isOnPostgres, newId, systemClock } from './platform/index.ts';
+import { fillPostgres, postgresToSqlite, requireEmptyPostgres } from './platform/commands.ts';
+import {
+  audit,
+  type Config,
+  copySqlite,
+  createLog,
+  type Database,
+  databaseAddress,
+  dataPaths,
+  enqueue,
+  isOnPostgres,
+  newId,
+  openSqlite,
+  systemClock,
+} from './platform/index.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -31,6 +45,8 @@ export interface BackupOptions {
   readonly plainKeys?: boolean;
   readonly withoutKeys?: boolean;
   readonly keep?: number | undefined;
+  /** The blobs are kept elsewhere, as in a bucket with versions. */
+  readonly leaveBlobs?: boolean;
   readonly signal: AbortSignal;
   progress(done: { blobs: number; copied: number; bytes: number }): void;
 }
@@ -39,21 +55,27 @@ export interface BackupOptions {
 export async function backUp(config: Config, folder: string, options: BackupOptions): Promise<BackedUp> {
   requireInstallation(config);
   const keys = keysToKeep(config, options);
-  if (isOnPostgres(config))
-    throw new Error(
-      'a database on PostgreSQL is copied by pg_dump while entrepot backup hold keeps the blobs; see docs/reference/backup.md',
-    );
   const paths = dataPaths(config);
   return await withInstallation(config, async ({ database, blobs, clock, actor }) => {
-    const bare = config.encryption === 'off' ? {} : { bare: (await openBareStore(config, createLog('silent'))).base };
-    return await createBackup(folder, {
-      ...{ database, blobs, ...bare, clock, actor, keys, keep: options.keep },
-      ...{ signal: options.signal, progress: options.progress },
-      checkpoints: paths.checkpoints,
-      copyDatabase: (target) => copySqlite(paths.database, target, options.signal),
-      sign: (text) => signatureOf(join(paths.keys, 'audit.key'), text),
-    });
+    const bare = config.encryption === 'off' ? undefined : (await openBareStore(config, createLog('silent'))).base;
+    try {
+      return await createBackup(folder, {
+        ...{ database, blobs, ...(bare ? { bare } : {}), clock, actor, keys, keep: options.keep },
+        ...{ signal: options.signal, progress: options.progress, leaveBlobs: options.leaveBlobs === true },
+        checkpoints: paths.checkpoints,
+        copyDatabase: (target) => copyDatabase(config, target, options.signal),
+        sign: (text) => signatureOf(join(paths.keys, 'audit.key'), text),
+      });
+    } finally {
+      await bare?.close?.();
+    }
   });
+}
+
+/** Writes the database as it is at one moment into a file of SQLite, whichever kind it is. */
+async function copyDatabase(config: Config, target: string, signal: AbortSignal): Promise<void> {
+  if (!isOnPostgres(config)) return await copySqlite(dataPaths(config).database, target, signal);
+  await postgresToSqlite(databaseAddress(config), target, migrations, { signal, progress: () => undefined });
 }
 
 function keysToKeep(config: Config, { passphraseFile, plainKeys, withoutKeys }: BackupOptions) {
@@ -125,34 +147,66 @@ export interface RestoreOptions {
   progress(blobs: number): void;
 }
 
-/** Makes a new data directory from a backup. Throws where there is one already. */
+/** Makes a new data directory from a backup, and fills the PostgreSQL database that is configured. Throws where there is something already. */
 export async function restore(config: Config, folder: string, options: RestoreOptions): Promise<Restored & { snapshot: Snapshot }> {
-  if (isOnPostgres(config)) throw new Error('a snapshot is restored into SQLite; restore a database on PostgreSQL from its own dump');
   const signed = chooseSnapshot(folder, options.snapshot);
-  const paths = dataPaths(config);
+  const { signal } = options;
   const restored = await restoreSnapshot(folder, signed, {
-    ...{ paths, signal: options.signal, progress: options.progress },
+    ...{ paths: dataPaths(config), signal, progress: options.progress },
+    requireEmpty: async () => {
+      if (isOnPostgres(config)) await requireEmptyPostgres(databaseAddress(config));
+    },
     openBlobs: () => openBareStore(config, createLog('silent')),
     passphrase: options.passphraseFile === undefined ? undefined : readPassphrase(options.passphraseFile),
-    placeDatabase: async (file, snapshot) => {
-      for (const end of ['', '-wal', '-shm']) rmSync(`${paths.database}${end}`, { force: true }); // of a run that died here
-      placeFile(file, paths.database);
-      const database = await openDatabase(config, { checkpoint: false });
-      try {
-        await database.write(async (tx) => {
-          await settleRestored(tx);
-          await forgetPlaces(tx);
-          if (config.coldStorage !== 'off') await enqueue(tx, { kind: MEND_JOB, now: systemClock.now() });
-          const resource = { type: 'backup', name: snapshot.id };
-          const entry = { actor: commandLine(), origin: null, action: 'backup.restore', outcome: 'success' } as const;
-          await audit(tx, { ...entry, resource, after: { takenAt: snapshot.takenAt } }, systemClock);
-        });
-      } finally {
-        await database.close();
-      }
-    },
+    placeDatabase: (file, snapshot) => (isOnPostgres(config) ? placeInPostgres : placeInFolder)(config, file, snapshot, signal),
   });
   return { ...restored, snapshot: signed.snapshot };
+}
+
+async function placeInFolder(config: Config, file: string, snapshot: Snapshot): Promise<void> {
+  const { database } = dataPaths(config);
+  removeSqlite(database); // of a run that died here
+  placeFile(file, database);
+  await settle(await openDatabase(config, { checkpoint: false }), config, snapshot);
+}
+
+/** Settles a copy in the folder, so that the database on the server is filled with all that belongs to it in one go. */
+async function placeInPostgres(config: Config, file: string, snapshot: Snapshot, signal: AbortSignal): Promise<void> {
+  const settled = `${dataPaths(config).database}.restored`;
+  if (!existsSync(settled)) {
+    const half = `${settled}.half`;
+    removeSqlite(half);
+    placeFile(file, half);
+    const database = openSqlite(half, { checkpoint: true });
+    await database.migrate(migrations).catch(async (error: unknown) => {
+      await database.close();
+      throw error;
+    });
+    await settle(database, config, snapshot);
+    placeFile(half, settled);
+    removeSqlite(half);
+  }
+  await fillPostgres(settled, databaseAddress(config), migrations, { signal, progress: () => undefined });
+  removeSqlite(settled);
+}
+
+function removeSqlite(path: string): void {
+  for (const end of ['', '-wal', '-shm']) rmSync(`${path}${end}`, { force: true });
+}
+
+/** Ends what was under way in a restored database, records whence it comes, and closes it. */
+async function settle(database: Database, config: Config, { id, takenAt }: Snapshot): Promise<void> {
+  try {
+    await database.write(async (tx) => {
+      await settleRestored(tx);
+      await forgetPlaces(tx);
+      if (config.coldStorage !== 'off') await enqueue(tx, { kind: MEND_JOB, now: systemClock.now() });
+      const entry = { actor: commandLine(), origin: null, action: 'backup.restore', outcome: 'success' } as const;
+      await audit(tx, { ...entry, resource: { type: 'backup', name: id }, after: { takenAt } }, systemClock);
+    });
+  } finally {
+    await database.close();
+  }
 }
 
 /** Holds collection for whoever copies the database with tools of its own; gives the id that releases it. */

@@ -57,7 +57,7 @@ export {
 export { AppError, denialOf, ERRORS, type ErrorCode, toAppError } from './errors.ts';
 export { compileGlob, type Glob, likesOf } from './globs.ts';
 export { findReplay, idempotencyMigrations, type Replay, type RequestKey, requestKey, saveReplay } from './idempotency.ts';
-export { agreedOn, folderMark, installationMigrations, requireShared, type Shared } from './installation.ts';
+export { agreedOn, folderMark, forgetShared, installationMigrations, requireShared, type Shared } from './installation.ts';
 export {
   cancelJob,
   createJobRunner,

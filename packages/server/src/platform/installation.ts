@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { newId } from './clock.ts';
-import { type Database, type Migration, queriesOf } from './database/index.ts';
+import { type Database, type Migration, queriesOf, type Session } from './database/index.ts';
 import { createFileOnce } from './secrets.ts';
 
 interface InstallationTables {
@@ -30,6 +30,8 @@ const settle = query<{ name: string; value: string }>()('settle', (db, p) =>
 );
 const find = query<{ name: string }>()('find', (db, p) => db.selectFrom('installation').select('value').where('name', '=', p('name')));
 
+const forget = query<{ name: string }>()('forget', (db, p) => db.deleteFrom('installation').where('name', '=', p('name')));
+
 /** What an instance has that must be the same in all, by name, with what to say where it is not. */
 export interface Shared {
   readonly name: string;
@@ -53,6 +55,11 @@ export async function agreedOn(database: Database, name: string, proposed: strin
   if (known !== undefined) return known;
   await database.write((tx) => Promise.resolve(tx.run(settle, { name, value: proposed })));
   return (await database.first(find, { name }))?.value ?? proposed;
+}
+
+/** The next instance that starts says anew what this is. */
+export async function forgetShared(tx: Session, name: string): Promise<void> {
+  await tx.run(forget, { name });
 }
 
 /** The mark of a folder, made where it has none, by which instances find out whether they see the same folder. */

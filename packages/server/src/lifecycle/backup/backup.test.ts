@@ -65,6 +65,7 @@ function target(name = 'new'): RestoreParts {
   };
   return {
     paths,
+    requireEmpty: async () => undefined,
     openBlobs: async () => ({
       base: openFileStore(join(root, 'storage')),
       companions: openFileCompanions(join(root, 'storage/encryption')),

@@ -7,7 +7,7 @@ import type { BlobStore, StoredBlob } from '../../content/index.ts';
 import { ArchivedBlob, openFileStore } from '../../content/index.ts';
 import { type AuditActor, audit, type Clock, type Database, lockData } from '../../platform/index.ts';
 import { suspectBlob } from '../scrub/index.ts';
-import { type Copied, copyBlob, forEachOf } from './copy.ts';
+import { type Copied, copyBlob, forEachOf, unlessOutage } from './copy.ts';
 import { syncPath, writeDurably } from './files.ts';
 import {
   BLOB_LIST,
@@ -53,6 +53,8 @@ export interface BackupParts {
     | { kept: 'sealed'; files: KeyFiles; passphrase: string; cost?: number };
   /** Signs a snapshot's description with a key of the installation. */
   sign(text: string): string | null;
+  /** Blobs stay where they are, and it is only seen that they are there. */
+  readonly leaveBlobs?: boolean;
   /** Snapshots to keep, this one included; undefined: all. */
   readonly keep: number | undefined;
   readonly signal: AbortSignal;
@@ -129,7 +131,7 @@ async function addSnapshot(folder: string, parts: BackupParts, signal: AbortSign
     database.close();
   }
   writeKeys(into, keys);
-  const { counts, missing } = await copyBlobs(folder, id, parts, signal);
+  const { counts, missing } = await (parts.leaveBlobs ? lookAtBlobs : copyBlobs)(folder, id, parts, signal);
   const files: Record<string, { bytes: number; sha256: string }> = {};
   for (const entry of readdirSync(into, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
@@ -140,7 +142,7 @@ async function addSnapshot(folder: string, parts: BackupParts, signal: AbortSign
   const snapshot: Snapshot = {
     ...{ format: SNAPSHOT_FORMAT, id, takenAt: now, finishedAt: new Date(clock.now()).toISOString() },
     ...{ migrations, keys: keys.kept satisfies KeptKeys, files },
-    blobs: { count: counts.blobs, bytes: counts.bytes, missing },
+    blobs: { count: counts.blobs, bytes: counts.bytes, missing, ...(parts.leaveBlobs ? { left: true } : {}) },
   };
   signal.throwIfAborted();
   for (const path of [join(into, KEY_FOLDER), into, snapshotsFolder(folder)]) if (existsSync(path)) syncPath(path);
@@ -181,6 +183,21 @@ async function copyBlobs(folder: string, id: string, { database, blobs, bare, pr
     }
     if (how === 'damaged' && missing.length < MISSING_NAMED) missing.push(blob.digest);
     progress({ blobs: counts.blobs, copied: counts.copied, bytes: counts.copiedBytes });
+  });
+  return { counts, missing: missing.sort() };
+}
+
+async function lookAtBlobs(folder: string, id: string, { blobs, progress }: BackupParts, signal: AbortSignal) {
+  const counts = { blobs: 0, bytes: 0, copied: 0, copiedBytes: 0 };
+  const missing: string[] = [];
+  await forEachOf(blobsOf(folder, id), async ({ digest, size }) => {
+    signal.throwIfAborted();
+    const reader = await blobs.open(digest).catch(unlessOutage);
+    await reader?.close();
+    counts.blobs++;
+    counts.bytes += size;
+    if (reader?.size !== size && missing.length < MISSING_NAMED) missing.push(digest);
+    progress({ blobs: counts.blobs, copied: 0, bytes: 0 });
   });
   return { counts, missing: missing.sort() };
 }

@@ -35,6 +35,8 @@ export interface Snapshot {
     readonly bytes: number;
     /** Those that were damaged or missing already, and so are not in the backup. */
     readonly missing: readonly string[];
+    /** They are not in the backup, but where they were, and only looked at. */
+    readonly left?: true;
   };
 }
 

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Companions } from '../../content/commands.ts';
 import { type BlobStore, openReadOnlyStore } from '../../content/index.ts';
 import { createFileOnce } from '../../platform/index.ts';
-import { copyBlob, forEachOf } from './copy.ts';
+import { type Copied, copyBlob, forEachOf, unlessOutage } from './copy.ts';
 import { syncPath, writeDurably } from './files.ts';
 import {
   blobsFolder,
@@ -30,6 +30,8 @@ export interface RestoreParts {
     /** What stands in a data directory while it is being restored: no server starts there. */
     readonly restoring: string;
   };
+  /** Throws unless the database that is to be filled is empty, where that is not a file of the folder. */
+  requireEmpty(): Promise<void>;
   /** Opens the store that the blobs go to, below encryption, after the folder was found empty. */
   openBlobs(): Promise<{ readonly base: BlobStore; readonly companions: Companions }>;
   readonly passphrase: string | undefined;
@@ -57,7 +59,7 @@ export async function restoreSnapshot(folder: string, signed: SignedSnapshot, pa
   const broken = problems.filter((problem) => !problem.startsWith('blob '));
   if (broken.length > 0) throw new Error(`snapshot ${snapshot.id} cannot be restored: ${broken.join('; ')}`);
   const keys = keysOf(folder, snapshot, parts.passphrase); // before anything is written
-  prepare(paths, snapshot);
+  await prepare(parts, snapshot, keys);
 
   const source = openReadOnlyStore(blobsFolder(folder));
   const missing: string[] = [];
@@ -66,10 +68,12 @@ export async function restoreSnapshot(folder: string, signed: SignedSnapshot, pa
   try {
     await forEachOf(blobsOf(folder, snapshot.id), async (blob) => {
       signal.throwIfAborted();
-      const sum = sumOf(folder, blob.digest);
-      const how = sum
-        ? await restoreSealed({ source, target, companions, folder }, blob.digest, sum, signal)
-        : await copyBlob(source, target, blob, signal);
+      const sum = snapshot.blobs.left ? undefined : sumOf(folder, blob.digest);
+      const how = snapshot.blobs.left
+        ? await lookFor(target, blob.digest)
+        : sum
+          ? await restoreSealed({ source, target, companions, folder }, blob.digest, sum, signal)
+          : await copyBlob(source, target, blob, signal);
       if (how === 'damaged') missing.push(blob.digest);
       parts.progress(++blobs);
     });
@@ -88,6 +92,13 @@ export async function restoreSnapshot(folder: string, signed: SignedSnapshot, pa
   return { blobs, missing: missing.sort() };
 }
 
+/** Of a blob that was left where it was: its bytes are looked at when all is there. */
+async function lookFor(target: BlobStore, digest: string): Promise<Copied> {
+  const reader = await target.open(digest).catch(unlessOutage);
+  await reader?.close();
+  return reader ? 'there' : 'damaged';
+}
+
 function keysOf(folder: string, { id, keys }: Snapshot, passphrase: string | undefined): KeyFiles {
   const top = snapshotPath(folder, id);
   if (keys === 'none') return new Map();
@@ -101,14 +112,20 @@ function keysOf(folder: string, { id, keys }: Snapshot, passphrase: string | und
   return opened;
 }
 
-/** Refuses whatever is no empty folder and no restore of the same snapshot that was cut off. */
-function prepare({ root, restoring }: RestoreParts['paths'], { id }: Snapshot): void {
+/** Refuses whatever is no empty folder and no restore of the same snapshot that was cut off, and other keys than the snapshot's. */
+async function prepare({ paths, requireEmpty }: RestoreParts, { id }: Snapshot, keys: KeyFiles): Promise<void> {
+  const { root, restoring } = paths;
+  for (const [name, bytes] of keys) {
+    const path = join(paths.keys, name);
+    if (existsSync(path) && !readFileSync(path).equals(bytes)) throw new Error(`${path} is another key than that of the snapshot`);
+  }
   mkdirSync(root, { recursive: true, mode: 0o700 });
   const begun = existsSync(restoring) ? readFileSync(restoring, 'utf8').trim() : undefined;
-  if (begun !== undefined && begun !== id) throw new Error(`${root} is being restored from snapshot ${begun}; empty it first`);
-  if (begun === undefined && readdirSync(root).some((name) => name !== 'lost+found'))
-    throw new Error(`${root} is not empty; a restore never overwrites`);
-  if (begun === undefined) writeDurably(restoring, `${id}\n`);
+  if (begun === id) return;
+  if (begun !== undefined) throw new Error(`${root} is being restored from snapshot ${begun}; empty it first`);
+  if (readdirSync(root).some((name) => name !== 'lost+found')) throw new Error(`${root} is not empty; a restore never overwrites`);
+  await requireEmpty();
+  writeDurably(restoring, `${id}\n`);
 }
 
 function placeKeys(folder: string, keys: KeyFiles): void {

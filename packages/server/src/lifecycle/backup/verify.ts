@@ -36,6 +36,7 @@ export async function verifySnapshot(folder: string, signed: SignedSnapshot, opt
   }
   if (problems.length > 0) return { blobs: 0, problems };
   problems.push(...databaseProblems(join(snapshotPath(folder, snapshot.id), DATABASE_FILE)));
+  if (snapshot.blobs.left) return { blobs: 0, problems };
   const store = openReadOnlyStore(blobsFolder(folder)); // it may be mounted so
   const missing = new Set(snapshot.blobs.missing);
   let blobs = 0;

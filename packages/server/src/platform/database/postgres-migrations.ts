@@ -7,6 +7,7 @@ import { postgresCode } from './postgres-errors.ts';
 
 /** Held by the one that migrates; a number of its own beside those of scopes. */
 const MIGRATING = '7305808869231650913';
+const MIGRATION_TABLE = 'CREATE TABLE IF NOT EXISTS migration (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)';
 /** A change of a table that waits for a lock makes everybody else wait behind it. */
 const LOCK_MS = 2000;
 const TRIES = 30;
@@ -20,7 +21,7 @@ export async function migratePostgres(client: Client, migrations: readonly Migra
   if ((await missing(client, migrations)).length === 0) return;
   await client.query('SET statement_timeout = 0; SET lock_timeout = 0');
   await client.query(`SELECT pg_advisory_lock(${MIGRATING})`);
-  await client.query('CREATE TABLE IF NOT EXISTS migration (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)');
+  await client.query(MIGRATION_TABLE);
   await client.query(`SET lock_timeout = ${LOCK_MS}`);
   for (const migration of await missing(client, migrations)) await apply(client, migration);
 }
@@ -34,11 +35,11 @@ async function missing(client: Client, migrations: readonly Migration[]): Promis
 }
 
 async function apply(client: Client, { name, up }: Migration): Promise<void> {
-  const statements: readonly Compilable[] = up({ db: postgresCompiler, types: { bytes: 'bytea' }, now: Date.now() });
+  const statements = statementsOf(up);
   for (let tries = 1; ; tries++) {
     try {
       await client.query('BEGIN');
-      for (const statement of statements) await client.query(statement.compile().sql);
+      for (const statement of statements) await client.query(statement);
       await client.query('INSERT INTO migration (name, applied_at) VALUES ($1, $2)', [name, Date.now()]);
       await client.query('COMMIT');
       return;
@@ -48,4 +49,31 @@ async function apply(client: Client, { name, up }: Migration): Promise<void> {
       await delay(200 + Math.random() * 300); // lets those through that waited behind
     }
   }
+}
+
+function statementsOf(up: Migration['up']): string[] {
+  const statements: readonly Compilable[] = up({ db: postgresCompiler, types: { bytes: 'bytea' }, now: Date.now() });
+  return statements.map((statement) => statement.compile().sql);
+}
+
+/**
+ * Makes all tables in the transaction under way, which nobody sees before it is committed; whoever would migrate meanwhile
+ * waits for its end. Throws unless the database is empty.
+ */
+export async function makeTables(client: Client, migrations: readonly Migration[]): Promise<void> {
+  await client.query(`SELECT pg_advisory_xact_lock(${MIGRATING})`);
+  const found = await relations(client);
+  if (found.length > 0) throw new Error(`the PostgreSQL database is not empty: it has ${found.join(', ')}`);
+  await client.query(MIGRATION_TABLE);
+  for (const { up } of migrations) for (const statement of statementsOf(up)) await client.query(statement);
+}
+
+/** Tables, views and sequences that are there already, a few of them; those of extensions do not count. */
+export async function relations(client: Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT relname AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+     AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
+     ORDER BY relname LIMIT 5`,
+  );
+  return rows.map(({ name }) => name);
 }

@@ -3,13 +3,13 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { Compilable } from 'kysely';
 import { systemClock } from '../clock.ts';
 import { AppError, SQLITE_BUSY, sqliteCode } from '../errors.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Database, MaybePromise, Migration, Session, WriteOptions } from './database.ts';
-import { bind, compile, type Placeholder, type Query, sqliteCompiler, type Value } from './query.ts';
+import { bind, compile, type Placeholder, type Query, type Value } from './query.ts';
 import { RowCache } from './row-cache.ts';
+import { applyMigrations, MIGRATION_TABLE } from './sqlite-migrations.ts';
 
 const BUSY_LIMIT_MS = 10_000;
 const BATCH = 16;
@@ -107,7 +107,7 @@ class SqliteDatabase implements Database {
   constructor(path: string, { checkpoint, onWrite }: SqliteOptions) {
     this.#onWrite = onWrite;
     this.#writer = new Connection(path, 5000);
-    this.#writer.raw.exec('CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)');
+    this.#writer.raw.exec(MIGRATION_TABLE);
     this.#writer.raw.exec('PRAGMA busy_timeout=0');
     this.#reader = new Connection(path, 5000);
     this.#reader.raw.exec('PRAGMA query_only=ON');
@@ -156,18 +156,7 @@ class SqliteDatabase implements Database {
     const { raw } = this.#writer;
     await this.#begin();
     try {
-      const applied = new Set(
-        raw
-          .prepare('SELECT name FROM migration')
-          .all()
-          .map((row) => row.name),
-      );
-      for (const migration of migrations) {
-        if (applied.has(migration.name)) continue;
-        const statements: readonly Compilable[] = migration.up({ db: sqliteCompiler, types: { bytes: 'blob' }, now: Date.now() });
-        for (const statement of statements) raw.exec(statement.compile().sql);
-        raw.prepare('INSERT INTO migration (name, applied_at) VALUES (?, ?)').run(migration.name, Date.now());
-      }
+      applyMigrations(raw, migrations);
       raw.exec('COMMIT');
     } catch (error) {
       if (raw.isTransaction) raw.exec('ROLLBACK');

@@ -1,0 +1,8 @@
+export {
+  differencesBetween,
+  fillPostgres,
+  postgresToSqlite,
+  requireEmptyPostgres,
+  sqliteToPostgres,
+  type TransferOptions,
+} from './transfer.ts';
