@@ -140,7 +140,9 @@ function registerRestore(program: Command): void {
   }
   withConfig(program.command('restore'))
     .argument('<dir>', 'folder of the backup')
-    .description('make a new data directory from a backup, and fill the PostgreSQL database if one is configured, and examine it; never overwrites; ends with 2 where damage is left')
+    .description(
+      'make a new data directory from a backup, and fill the PostgreSQL database if one is configured, and examine it; never overwrites; ends with 2 where damage is left',
+    )
     .option('--snapshot <id>', 'which; the newest without')
     .option('--passphrase-file <file>', 'opens sealed keys')
     .action(async (dir: string, { snapshot: wanted, passphraseFile, ...options }: With<Own>) => {

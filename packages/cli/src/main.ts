@@ -7,6 +7,7 @@ import { registerConfig } from './config.ts';
 import { registerDoctor } from './doctor.ts';
 import { registerEncryption } from './encryption.ts';
 import { registerImport } from './import.ts';
+import { registerMove } from './move.ts';
 import { registerScrub } from './scrub.ts';
 import { registerServe } from './serve.ts';
 
@@ -27,6 +28,7 @@ registerScrub(program);
 registerBackup(program);
 registerDoctor(program);
 registerImport(program);
+registerMove(program);
 
 try {
   await program.parseAsync();

@@ -1,5 +1,5 @@
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -89,6 +89,7 @@ import {
   outboxMigrations,
   requestIdOf,
   requireShared,
+  requireUnmoved,
   type Shared,
   toAppError,
 } from './platform/index.ts';
@@ -154,6 +155,7 @@ export async function openDatabase(
   const paths = dataPaths(config);
   mkdirSync(paths.root, { recursive: true, mode: 0o700 });
   const { databaseConnections: connections } = config;
+  if (!isOnPostgres(config) && existsSync(paths.moved)) throw new Error(movedAway(paths.root));
   const database = isOnPostgres(config)
     ? await openPostgres(databaseAddress(config), { connections, ...options })
     : openSqlite(paths.database, options);
@@ -164,6 +166,10 @@ export async function openDatabase(
     await database.close();
     throw error;
   }
+}
+
+function movedAway(root: string): string {
+  return `the database of ${root} was moved to PostgreSQL: give databaseUrlFile (docs/reference/from-one-machine-to-many.md)`;
 }
 
 /** Builds every room, hands each what it needs, and listens. The only place that knows all rooms. */
@@ -253,7 +259,8 @@ async function buildApp(
   });
   const token = createTokenHandler({ session: database, access, tokens, workloads, origin, now, notes });
   const auditKeys = openAuditKeys(paths.keys);
-  if (isOnPostgres(config)) await requireShared(database, sharedOf(config, secrets.fingerprint, auditKeys.publicKey));
+  await requireUnmoved(database);
+  await requireShared(database, sharedOf(config, secrets.fingerprint, auditKeys.publicKey));
   const sinkSeal = createSeal(secrets.derive('audit-sinks'));
   const webhookSeal = createSeal(secrets.derive('webhooks'));
   const registryUrl = config.publicUrl === '' ? `http://${config.listen}` : config.publicUrl;
@@ -430,9 +437,12 @@ export async function freeLeases(database: Database, holder?: string): Promise<v
   });
 }
 
-/** What all instances on one database must have in common. */
+/** What all instances on one database must have in common; where there is only one, what it must not forget. */
 function sharedOf(config: Config, fingerprint: string, auditKey: KeyObject): Shared[] {
   const { keys, blobs } = dataPaths(config);
+  const otherStorage = `the blobs of this registry are in another storage than ${config.storage}: entrepot move blobs moves them`;
+  const storage = { name: 'storage', value: config.storage, refusal: otherStorage };
+  if (!isOnPostgres(config)) return [storage];
   const audit = createHash('sha256')
     .update(auditKey.export({ type: 'spki', format: 'der' }))
     .digest('hex')
@@ -440,6 +450,7 @@ function sharedOf(config: Config, fingerprint: string, auditKey: KeyObject): Sha
   const otherKeys = `the keys in ${keys} are not those of this database: give all instances the same folder keysDir`;
   const otherFiles = `the blobs of this database are not in ${blobs}: all instances must see one folder (storageDir), or use storage s3`;
   return [
+    storage,
     { name: 'master-key', value: fingerprint, refusal: otherKeys },
     { name: 'audit-key', value: audit, refusal: otherKeys },
     ...(config.storage === 'files' ? [{ name: 'files', value: folderMark(blobs), refusal: otherFiles }] : []),

@@ -14,18 +14,21 @@ import {
   usageCheck,
 } from './lifecycle/commands.ts';
 import { migrationState, requireInstallation, withStore } from './local.ts';
+import { postgresProblems, raiseSequence } from './platform/commands.ts';
 import {
   audit,
   auditHead,
   type Config,
   createLog,
   type Database,
+  databaseAddress,
   dataPaths,
   isOnPostgres,
   jobCounts,
   outboxBacklog,
   sqliteProblems,
   systemClock,
+  workerCount,
 } from './platform/index.ts';
 
 const YEAR_MS = 366 * 24 * 3_600_000;
@@ -54,7 +57,9 @@ export async function examineInstallation(config: Config, { deep, mend, signal, 
   const alone: Check[] = [
     { name: 'configuration', title: 'the configuration', run: () => configuration(config) },
     ...hostChecks(paths),
-    ...(isOnPostgres(config) ? [] : [{ name: 'database', title: 'the database file', run: () => databaseFile(paths.database) }]),
+    isOnPostgres(config)
+      ? { name: 'postgresql', title: 'the PostgreSQL server and database', run: (during) => postgres(config, deep, during) }
+      : { name: 'database', title: 'the database file', run: () => databaseFile(paths.database) },
   ];
   const common = { now: systemClock.now(), signal, begun: ({ name }: Check) => begun(name) };
   const repaired: [NonNullable<Finding['mend']>, Finding][] = []; // recorded once the database is known to be sound
@@ -133,6 +138,16 @@ async function* configuration(config: Config): AsyncGenerator<Finding> {
 async function* databaseFile(path: string): AsyncGenerator<Finding> {
   const remedy = 'stop the server, keep a copy of the folder, and entrepot restore the newest backup';
   for (const what of sqliteProblems(path)) yield { severity: 'error', where: path, what, remedy };
+}
+
+async function* postgres(config: Config, deep: boolean, signal: AbortSignal): AsyncGenerator<Finding> {
+  const url = databaseAddress(config);
+  const { databaseConnections } = config;
+  const looked = { deep, connections: databaseConnections, processes: workerCount(config), now: systemClock.now(), signal };
+  for await (const { setSequence, ...found } of postgresProblems(url, looked)) {
+    const run = async () => void (setSequence && (await raiseSequence(url, setSequence)));
+    yield { ...found, ...(setSequence ? { mend: { audit: 'database.mend', does: 'counts on from there', run } } : {}) };
+  }
 }
 
 function migrationCheck(database: Database): Check {

@@ -12,6 +12,7 @@ import './api/index.ts';
 // And what commands beside a server ask.
 import './backup.ts';
 import './doctor.ts';
+import './move.ts';
 import './scrub.ts';
 import { migrations } from './app.ts';
 import { createMetrics, QUERIES, sqliteCompiler } from './platform/index.ts';

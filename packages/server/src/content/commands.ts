@@ -3,6 +3,7 @@ export type { Companions } from './blob-store.ts';
 export { companionOf, companionText } from './encryption/data-keys.ts';
 export { HEADER_BYTES, keyIdIn } from './encryption/format.ts';
 export { findKey } from './encryption/key-rows.ts';
+export { forgetCopies } from './encryption/rotation-rows.ts';
 export { openFileCompanions } from './file-companions.ts';
 export { openBareStore } from './open-store.ts';
 export { forgetPlaces, MEND_JOB } from './tiers/start-rows.ts';

@@ -11,8 +11,11 @@ export {
   restoreSnapshot,
   type Snapshot,
   settleRestored,
+  syncPath,
   type Verified,
   verifySnapshot,
+  writeDurably,
 } from './backup/index.ts';
 export { type Check, type Finding, graphChecks, hostChecks, type Report, runChecks, storeChecks, usageCheck } from './doctor/index.ts';
+export { type MovedBlobs, type MoveParts, moveBlobs, settleMoved } from './moving/index.ts';
 export { createPace, folderSource, newPass, orphanGraceMs, type Pass, type RepairSource, repairBlob, scrub } from './scrub/index.ts';

@@ -529,7 +529,7 @@ export function workerCount(config: Config): number {
 /** The folders of a data directory. */
 export function dataPaths(
   config: Config,
-): Readonly<Record<'root' | 'database' | 'blobs' | 'keys' | 'lock' | 'checkpoints' | 'restoring', string>> {
+): Readonly<Record<'root' | 'database' | 'blobs' | 'keys' | 'lock' | 'checkpoints' | 'restoring' | 'moved', string>> {
   const root = resolve(config.dataDir);
   return {
     root,
@@ -539,6 +539,7 @@ export function dataPaths(
     lock: resolve(root, 'server.lock'),
     checkpoints: resolve(root, 'audit', 'checkpoints.ndjson'),
     restoring: resolve(root, 'restoring'),
+    moved: resolve(root, 'moved'),
   };
 }
 

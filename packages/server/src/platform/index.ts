@@ -57,7 +57,18 @@ export {
 export { AppError, denialOf, ERRORS, type ErrorCode, toAppError } from './errors.ts';
 export { compileGlob, type Glob, likesOf } from './globs.ts';
 export { findReplay, idempotencyMigrations, type Replay, type RequestKey, requestKey, saveReplay } from './idempotency.ts';
-export { agreedOn, folderMark, forgetShared, installationMigrations, requireShared, type Shared } from './installation.ts';
+export {
+  agreedOn,
+  folderMark,
+  forgetShared,
+  installationMigrations,
+  MOVED,
+  requireShared,
+  requireUnmoved,
+  type Shared,
+  settleShared,
+  sharedValue,
+} from './installation.ts';
 export {
   cancelJob,
   createJobRunner,

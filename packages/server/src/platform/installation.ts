@@ -42,24 +42,43 @@ export interface Shared {
 /** Keeps out an instance that has other keys or other blobs than those that were here before; the first one says which. */
 export async function requireShared(database: Database, all: readonly Shared[]): Promise<void> {
   for (const { name, value, refusal } of all) {
-    const known = (await database.first(find, { name }))?.value;
+    const known = await sharedValue(database, name);
     if (known === value) continue;
-    if (known === undefined) await database.write((tx) => Promise.resolve(tx.run(settle, { name, value })));
-    if ((await database.first(find, { name }))?.value !== value) throw new Error(refusal);
+    if (known === undefined) await database.write((tx) => settleShared(tx, { name, value }));
+    if ((await sharedValue(database, name)) !== value) throw new Error(refusal);
   }
 }
 
 /** The value that all instances have for a name: what was there before, else the one that is proposed first. */
 export async function agreedOn(database: Database, name: string, proposed: string): Promise<string> {
-  const known = (await database.first(find, { name }))?.value;
+  const known = await sharedValue(database, name);
   if (known !== undefined) return known;
-  await database.write((tx) => Promise.resolve(tx.run(settle, { name, value: proposed })));
-  return (await database.first(find, { name }))?.value ?? proposed;
+  await database.write((tx) => settleShared(tx, { name, value: proposed }));
+  return (await sharedValue(database, name)) ?? proposed;
+}
+
+/** Says for all instances what this is, unless that was said before. */
+export async function settleShared(tx: Session, { name, value }: Pick<Shared, 'name' | 'value'>): Promise<void> {
+  await tx.run(settle, { name, value });
+}
+
+/** What all instances have in common under a name; undefined where nobody has said so yet. */
+export async function sharedValue(session: Session, name: string): Promise<string | undefined> {
+  return (await session.first(find, { name }))?.value;
 }
 
 /** The next instance that starts says anew what this is. */
 export async function forgetShared(tx: Session, name: string): Promise<void> {
   await tx.run(forget, { name });
+}
+
+/** Name under which a database says that it was moved, and is used no more. */
+export const MOVED = 'moved';
+
+/** Throws where the database was moved to another. */
+export async function requireUnmoved(session: Session): Promise<void> {
+  const where = await sharedValue(session, MOVED);
+  if (where !== undefined) throw new Error(`this database was moved to ${where}, and is used no more`);
 }
 
 /** The mark of a folder, made where it has none, by which instances find out whether they see the same folder. */

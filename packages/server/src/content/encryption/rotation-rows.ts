@@ -45,6 +45,7 @@ const rewrapKey = query<{ id: string; from: string; provider: string; version: s
 const keysToCopy = query<{ limit: number }>()('dataKeysToCopy', (db, p) =>
   db.selectFrom('data_key').select(WRAPPED).where('copied', '=', 0).where('placed', '=', 1).limit(p('limit')),
 );
+const forgetAllCopies = query()('forgetDataKeyCopies', (db) => db.updateTable('data_key').set({ copied: 0 }).where('copied', '=', 1));
 const copiedKey = query<{ id: string; wrapped: string }>()('copiedDataKey', (db, p) =>
   db.updateTable('data_key').set({ copied: 1 }).where('id', '=', p('id')).where('wrapped', '=', p('wrapped')),
 );
@@ -127,4 +128,9 @@ export async function markedAt(session: Session, name: string): Promise<number |
 
 export async function setMark(tx: Session, name: string, now: number): Promise<void> {
   await tx.run(insertMark, { name, now });
+}
+
+/** Has the copy of every key beside the blobs written anew, as the blobs are in another place. */
+export async function forgetCopies(tx: Session): Promise<void> {
+  await tx.run(forgetAllCopies, {});
 }

@@ -1,6 +1,10 @@
+export { type Copied, copyBlob, forEachOf, unlessOutage } from './copy.ts';
 export { type BackedUp, type BackupParts, createBackup } from './create.ts';
+export { syncPath, writeDurably } from './files.ts';
 export { chooseSnapshot, listSnapshots, readSnapshot, type Snapshot } from './format.ts';
+export { whileHeld } from './hold.ts';
 export { pruneSnapshots } from './prune.ts';
 export { placeFile, type Restored, restoreSnapshot } from './restore.ts';
+export { copyBytes, headerOf } from './sealed-blobs.ts';
 export { settleRestored } from './settle.ts';
 export { type Verified, verifySnapshot } from './verify.ts';

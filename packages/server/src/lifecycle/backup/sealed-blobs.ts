@@ -40,7 +40,8 @@ export function sumOf(folder: string, digest: string): Sum | undefined {
   return { sha256, bytes: Number(bytes), header };
 }
 
-async function headerOf(reader: BlobReader): Promise<Buffer> {
+/** A blob's first bytes, by which it is known whether it is sealed, and under which key. */
+export async function headerOf(reader: BlobReader): Promise<Buffer> {
   const header = Buffer.alloc(Math.min(HEADER_BYTES, reader.size));
   for (let at = 0; at < header.length; ) {
     const length = await reader.read(header.subarray(at), header.length - at, at);
@@ -121,7 +122,13 @@ export async function restoreSealed(
 }
 
 /** Copies bytes as they are and gives their SHA-256; where they are not as expected, nothing arrives. */
-async function copyBytes(reader: BlobReader, target: BlobStore, digest: string, signal: AbortSignal, expected?: string): Promise<string> {
+export async function copyBytes(
+  reader: BlobReader,
+  target: BlobStore,
+  digest: string,
+  signal: AbortSignal,
+  expected?: string,
+): Promise<string> {
   const id = `copy-${newId()}`;
   const hash = createHash('sha256');
   try {

@@ -22,7 +22,7 @@ const OUTCOME_MS = 2000;
 /** Advisory locks are numbers; those of scopes are far from each other and from the two below. */
 const lockOf = (name: string) => createHash('sha256').update(`entrepot:${name}`).digest().readBigInt64BE();
 /** Taken shared by changes with a scope, and alone by those without. */
-const EVERYTHING = lockOf('everything');
+export const EVERYTHING = lockOf('everything');
 /** Taken last, by those that write what has one order. */
 const ORDER = lockOf('order');
 

@@ -1,3 +1,4 @@
+export { type Guard, guardPostgres } from './guard.ts';
 export {
   differencesBetween,
   fillPostgres,

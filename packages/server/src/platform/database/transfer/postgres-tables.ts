@@ -50,7 +50,9 @@ function readerOf(client: Client): Omit<Source, 'end'> {
 
     async *rows({ name, columns }) {
       const isLarge = columns.some(({ type }) => type === 'bytes');
-      await client.query(`DECLARE each_row NO SCROLL CURSOR FOR SELECT ${columns.map((c) => quoted(c.name)).join(', ')} FROM ${quoted(name)}`);
+      await client.query(
+        `DECLARE each_row NO SCROLL CURSOR FOR SELECT ${columns.map((c) => quoted(c.name)).join(', ')} FROM ${quoted(name)}`,
+      );
       try {
         for (let most = FIRST_ROWS; ; ) {
           const { rows } = await client.query<Row[]>({ text: `FETCH ${most} FROM each_row`, rowMode: 'array' } as never);
@@ -67,7 +69,10 @@ function readerOf(client: Client): Omit<Source, 'end'> {
 
     async lastNumber({ name, numbered }) {
       if (numbered === undefined) return 0n;
-      const { rows } = await client.query<{ name: string | null }>('SELECT pg_get_serial_sequence($1, $2) AS name', [quoted(name), numbered]);
+      const { rows } = await client.query<{ name: string | null }>('SELECT pg_get_serial_sequence($1, $2) AS name', [
+        quoted(name),
+        numbered,
+      ]);
       const sequence = rows[0]?.name;
       if (sequence === null || sequence === undefined) return 0n;
       const { rows: values } = await client.query<{ last: bigint; called: number }>(

@@ -33,7 +33,8 @@ const MASK = 2n ** 64n - 1n;
 /** What keeps a value from being one of its column in any database; undefined where nothing does. */
 export function misfitOf({ type, nullable }: Column, value: Cell): string | undefined {
   if (value === null) return nullable ? undefined : 'is NULL';
-  if (type === 'integer') return typeof value === 'bigint' && value >= -INT64 && value < INT64 ? undefined : 'is no whole number of 64 bits';
+  if (type === 'integer')
+    return typeof value === 'bigint' && value >= -INT64 && value < INT64 ? undefined : 'is no whole number of 64 bits';
   if (type === 'real') return isNumber(value) ? undefined : 'is no number';
   if (type === 'bytes') return value instanceof Uint8Array ? undefined : 'is no bytes';
   if (typeof value !== 'string') return 'is no text';

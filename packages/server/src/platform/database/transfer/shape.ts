@@ -34,7 +34,9 @@ export function tablesOf(migrations: readonly Migration[]): Table[] {
   try {
     raw.exec(MIGRATION_TABLE);
     applyMigrations(raw, migrations);
-    const made = raw.prepare("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name");
+    const made = raw.prepare(
+      "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name",
+    );
     return made.all().map(({ name, sql }) => tableOf(raw, String(name), String(sql)));
   } finally {
     raw.close();

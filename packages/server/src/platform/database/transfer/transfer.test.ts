@@ -92,8 +92,14 @@ describe('copying a database to another kind', () => {
       fc.string({ unit: 'binary', maxLength: 200 }).map((value) => value.replaceAll('\0', '').toWellFormed()),
       fc.constantFrom('', '\\', '{}', '{"a",NULL}', 'NULL', '"', "'", '\r\n\t', 'é\u0301\u{10ffff}\u200b', '\\x00', 'x'.repeat(9000)),
     );
-    const whole = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.constantFrom(-(2n ** 63n), 2n ** 63n - 1n, 2n ** 53n + 1n, 0n));
-    const real = fc.oneof(fc.double({ noNaN: true }), fc.constantFrom(Number.MAX_VALUE, Number.MIN_VALUE, 5e-324, 0.1, Infinity, -Infinity));
+    const whole = fc.oneof(
+      fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+      fc.constantFrom(-(2n ** 63n), 2n ** 63n - 1n, 2n ** 53n + 1n, 0n),
+    );
+    const real = fc.oneof(
+      fc.double({ noNaN: true }),
+      fc.constantFrom(Number.MAX_VALUE, Number.MIN_VALUE, 5e-324, 0.1, Infinity, -Infinity),
+    );
     const bytes = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.constantFrom(new Uint8Array(0), new Uint8Array(40_000).fill(0xff)));
     const nullable = <T>(values: fc.Arbitrary<T>) => fc.option(values, { nil: null, freq: 4 });
     const row = fc.record({ text: nullable(text), whole: nullable(whole), real: nullable(real), bytes: nullable(bytes) });
@@ -132,7 +138,9 @@ describe('copying a database to another kind', () => {
       raw.exec("INSERT INTO parent (id, text) VALUES (4, x'00'); INSERT INTO child VALUES (NULL, 1)");
     });
     const refused = expect(toPostgres()).rejects;
-    await refused.toThrow(/child \(name null\): name is NULL\n.*\(id 1\): text has the character U\+0000.*\n.*\(id 2\): whole is no whole.*\n.*\(id 3\): whole.*\n.*\(id 4\): text is no text/);
+    await refused.toThrow(
+      /child \(name null\): name is NULL\n.*\(id 1\): text has the character U\+0000.*\n.*\(id 2\): whole is no whole.*\n.*\(id 3\): whole.*\n.*\(id 4\): text is no text/,
+    );
     expect(await cluster.sql("SELECT 1 FROM pg_class WHERE relname = 'parent'", made.name)).toEqual([]);
   });
 
@@ -154,10 +162,14 @@ describe('copying a database to another kind', () => {
   });
 
   it('leaves nothing of what was cut off, and may be done again', async () => {
-    sqlite((raw) => raw.exec('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO parent (whole) SELECT i FROM n'));
+    sqlite((raw) =>
+      raw.exec('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO parent (whole) SELECT i FROM n'),
+    );
     const stop = new AbortController();
     const cut = { signal: stop.signal, progress: (_: string, rows: number) => rows > 1500 && stop.abort(new Error('ended')) };
-    await expect(sqliteToPostgres(file, made.url, migrations, { ...cut, progress: (t, n) => void cut.progress(t, n) })).rejects.toThrow('ended');
+    await expect(sqliteToPostgres(file, made.url, migrations, { ...cut, progress: (t, n) => void cut.progress(t, n) })).rejects.toThrow(
+      'ended',
+    );
     await toPostgres();
     const again = new AbortController();
     const progress = () => again.abort(new Error('ended'));

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import type { Migration } from '../database.ts';
 import { relations } from '../postgres-migrations.ts';
 import { connectForLong, makePostgresTables, openPostgresTables } from './postgres-tables.ts';
-import { differences, type Misfit, misfitsOf, type Row, type Sums, Summing } from './rows.ts';
+import { differences, type Misfit, misfitsOf, type Row, Summing, type Sums } from './rows.ts';
 import { type Table, tablesOf } from './shape.ts';
 import { makeSqliteTables, openSqliteTables } from './sqlite-tables.ts';
 
@@ -44,7 +44,12 @@ export class Misfits extends Error {
 }
 
 /** Fills an empty PostgreSQL database from a file of SQLite. */
-export async function sqliteToPostgres(from: string, to: string, migrations: readonly Migration[], options: TransferOptions): Promise<Sums> {
+export async function sqliteToPostgres(
+  from: string,
+  to: string,
+  migrations: readonly Migration[],
+  options: TransferOptions,
+): Promise<Sums> {
   const tables = tablesOf(migrations);
   return await copyAll(openSqliteTables(from), () => makePostgresTables(to, migrations, tables), { tables, migrations, options });
 }
@@ -65,11 +70,17 @@ export async function fillPostgres(from: string, to: string, migrations: readonl
   const found = await relations(client).finally(() => client.end().catch(() => undefined));
   if (found.length === 0) return void (await sqliteToPostgres(from, to, migrations, options));
   const differ = await differencesBetween(from, to, migrations, options);
-  if (differ.length > 0) throw new Error(`the PostgreSQL database is not empty, and holds something else: ${differ.slice(0, 5).join('; ')}`);
+  if (differ.length > 0)
+    throw new Error(`the PostgreSQL database is not empty, and holds something else: ${differ.slice(0, 5).join('; ')}`);
 }
 
 /** Makes a file of SQLite from a PostgreSQL database, as it is at one moment. What fails leaves no file. */
-export async function postgresToSqlite(from: string, to: string, migrations: readonly Migration[], options: TransferOptions): Promise<Sums> {
+export async function postgresToSqlite(
+  from: string,
+  to: string,
+  migrations: readonly Migration[],
+  options: TransferOptions,
+): Promise<Sums> {
   rmSync(to, { force: true });
   try {
     const tables = tablesOf(migrations);

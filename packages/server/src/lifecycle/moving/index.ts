@@ -1,0 +1,1 @@
+export { type MovedBlobs, type MoveParts, moveBlobs, settleMoved } from './move-blobs.ts';
