@@ -49,7 +49,7 @@ describe('backup of a registry on PostgreSQL', () => {
       expect([restored.code, restored.out, restored.err]).toEqual([0, expect.stringMatching(/0 errors|all is well/), '']);
       const again = await startServer({ dataDir, ...(database === undefined ? {} : { databaseUrl: database }) });
       await use.check(again.url);
-      await use.push(new Client(again.url), `on-${database === undefined ? 'sqlite' : 'postgres'}`);
+      await new Client(again.url).pushImage('demo/app', 'afterwards');
       expect(await again.command('audit', 'verify')).toContain('are as they were written');
       expect(await again.stop()).toBe(0);
     }

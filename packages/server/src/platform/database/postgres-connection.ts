@@ -22,19 +22,21 @@ const PROBE_MS = 10_000;
 const PATIENT_MS = 2 ** 31 - 1;
 
 /** Whole numbers have 64 bits in the database and stay below 2^53 in ours; truth is 0 and 1, as in SQLite. */
-const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
+const PARSERS: Parsers = {
   16: (text) => (text === 't' ? 1 : 0),
   20: Number,
   1700: Number, // sums of whole numbers
 };
 const NAME_LENGTH = 40;
 
+type Parsers = Readonly<Record<number, (text: string) => unknown>>;
+
 export type Driver = typeof import('pg');
 
-/** What all connections have in common. */
-export function clientConfig(driver: Driver, url: string): ClientConfig {
+/** What all connections have in common; `parsers` read values of types, by number, otherwise than usual. */
+export function clientConfig(driver: Driver, url: string, parsers: Parsers = {}): ClientConfig {
   const getTypeParser = ((oid: Parameters<Driver['types']['getTypeParser']>[0]): unknown =>
-    PARSERS[oid] ?? driver.types.getTypeParser(oid, 'text')) as CustomTypesConfig['getTypeParser'];
+    parsers[oid] ?? PARSERS[oid] ?? driver.types.getTypeParser(oid, 'text')) as CustomTypesConfig['getTypeParser'];
   return {
     connectionString: url,
     application_name: 'entrepot',

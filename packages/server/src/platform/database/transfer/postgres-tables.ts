@@ -1,4 +1,4 @@
-import type { Client, CustomTypesConfig } from 'pg';
+import type { Client } from 'pg';
 import type { Migration } from '../database.ts';
 import { clientConfig, prepareClient } from '../postgres-connection.ts';
 import { makeTables } from '../postgres-migrations.ts';
@@ -16,10 +16,7 @@ const quoted = (name: string) => `"${name}"`;
 /** A connection for work that takes long: no statement is given up. */
 export async function connectForLong(url: string): Promise<Client> {
   const driver = await import('pg');
-  const common = clientConfig(driver, url);
-  const getTypeParser = ((oid: number, format: never) =>
-    oid === INT8 ? BigInt : common.types?.getTypeParser(oid, format)) as CustomTypesConfig['getTypeParser'];
-  const client = new driver.Client({ ...common, query_timeout: undefined, types: { getTypeParser } });
+  const client = new driver.Client({ ...clientConfig(driver, url, { [INT8]: BigInt }), query_timeout: undefined });
   client.on('error', () => undefined); // the statement under way fails with it
   try {
     await client.connect();

@@ -31,7 +31,7 @@ const INT64 = 2n ** 63n;
 const MASK = 2n ** 64n - 1n;
 
 /** What keeps a value from being one of its column in any database; undefined where nothing does. */
-export function misfitOf({ type, nullable }: Column, value: Cell): string | undefined {
+function misfitOf({ type, nullable }: Column, value: Cell): string | undefined {
   if (value === null) return nullable ? undefined : 'is NULL';
   if (type === 'integer')
     return typeof value === 'bigint' && value >= -INT64 && value < INT64 ? undefined : 'is no whole number of 64 bits';

@@ -34,7 +34,7 @@ export interface TransferOptions {
 const MISFITS_TOLD = 100;
 
 /** Rows that the other database would not take as they are. */
-export class Misfits extends Error {
+class Misfits extends Error {
   override name = 'Misfits';
   constructor(misfits: readonly Misfit[]) {
     const lines = misfits.slice(0, MISFITS_TOLD).map(({ table, row, column, problem }) => `  ${table} (${row}): ${column} ${problem}`);
