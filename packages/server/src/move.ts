@@ -34,6 +34,8 @@ export async function moveBlobs(config: Config, to: Config, { final, signal, pro
   if (placeOf(config) === placeOf(to)) throw new Error('both configurations name the same storage');
   if ((config.encryption === 'off') !== (to.encryption === 'off'))
     throw new Error('both configurations must agree on encryption: blobs move as they lie');
+  if (config.coldStorage !== 'off' || to.coldStorage !== 'off')
+    throw new Error('blobs of two tiers are not moved: coldStorage must be off in both');
   const release = final ? await takeAll(config) : () => undefined;
   try {
     const moved = await withInstallation(config, async ({ database, blobs, clock, actor }) => {
