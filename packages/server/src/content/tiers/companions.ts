@@ -1,9 +1,9 @@
 import { type Database, queriesOf } from '../../platform/index.ts';
 import type { Companions } from '../blob-store.ts';
+import { forgetCopies } from '../encryption/rotation-rows.ts';
 import type { ContentTables } from '../schema.ts';
 
 const query = queriesOf<ContentTables>('content');
-const forgetCopies = query()('forgetDataKeyCopies', (db) => db.updateTable('data_key').set({ copied: 0 }).where('copied', '=', 1));
 const findMark = query<{ name: string }>()('tierMark', (db, p) =>
   db.selectFrom('encryption_mark').select('at').where('name', '=', p('name')),
 );
@@ -34,7 +34,7 @@ export async function keepCompanionsTwice(database: Database, tier: string, now:
   const name = `cold-tier:${tier}`;
   if (await database.first(findMark, { name })) return;
   await database.write(async (tx) => {
-    await tx.run(forgetCopies, {});
+    await forgetCopies(tx);
     await tx.run(insertMark, { name, now });
   });
 }
