@@ -998,6 +998,8 @@ select "fingerprint", "answer" from "idempotency" where "key" = ?;
 insert into "idempotency" ("key", "fingerprint", "answer", "created_at") values (?, ?, ?, ?);
 -- installation.find
 select "value" from "installation" where "name" = ?;
+-- installation.forget
+delete from "installation" where "name" = ?;
 -- installation.settle
 insert into "installation" ("name", "value") values (?, ?) on conflict ("name") do nothing;
 -- jobs.cancelRunning
