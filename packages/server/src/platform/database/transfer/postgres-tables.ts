@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import type { Migration } from '../database.ts';
 import { clientConfig, prepareClient } from '../postgres-connection.ts';
 import { makeTables } from '../postgres-migrations.ts';
+import { addressesOf, Lineage } from '../postgres-servers.ts';
 import { BATCH_BYTES, BATCH_ROWS, type Row, weightOf } from './rows.ts';
 import type { ColumnType, Table } from './shape.ts';
 import type { Source, Target } from './transfer.ts';
@@ -13,19 +14,31 @@ const FIRST_ROWS = 32;
 
 const quoted = (name: string) => `"${name}"`;
 
-/** A connection for work that takes long: no statement is given up. */
+/** A connection for work that takes long, to the one of the servers that takes changes: no statement is given up. */
 export async function connectForLong(url: string): Promise<Client> {
+  let failure: Error | undefined;
+  for (const address of addressesOf(url)) {
+    try {
+      return await connectTo(address);
+    } catch (error) {
+      failure ??= error as Error;
+    }
+  }
+  throw new Error(`the PostgreSQL database cannot be used: ${failure?.message}`, { cause: failure });
+}
+
+async function connectTo(address: string): Promise<Client> {
   const driver = await import('pg');
-  const client = new driver.Client({ ...clientConfig(driver, url, { [INT8]: BigInt }), query_timeout: undefined });
+  const client = new driver.Client({ ...clientConfig(driver, address, { [INT8]: BigInt }), query_timeout: undefined });
   client.on('error', () => undefined); // the statement under way fails with it
   try {
     await client.connect();
-    await prepareClient(client);
+    await prepareClient(client, new Lineage(() => undefined));
     await client.query('SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0');
     return client;
   } catch (error) {
     await client.end().catch(() => undefined);
-    throw new Error(`the PostgreSQL database cannot be used: ${(error as Error).message}`, { cause: error });
+    throw error;
   }
 }
 
