@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { hostname, userInfo } from 'node:os';
 import { openDatabase } from './app.ts';
 import { commandLine } from './command-line.ts';
 import {
@@ -10,9 +11,11 @@ import {
   type ImportedRepository,
   imports,
   layout,
+  type TreeReader,
 } from './lifecycle/index.ts';
-import { withInstallation, withStore } from './local.ts';
-import { type Config, type Database, dataPaths, lockData } from './platform/index.ts';
+import { requireInstallation, withInstallation, withStore } from './local.ts';
+import { type Config, type Database, dataPaths, isOnPostgres } from './platform/index.ts';
+import { takeData } from './take-data.ts';
 
 export type { AdoptionProgress, AdoptionReport } from './lifecycle/index.ts';
 
@@ -25,24 +28,36 @@ export interface AdoptionSettings {
 
 /**
  * Indexes the storage that the configuration names, where another registry filled it; makes the data directory if need be.
- * Throws while a server runs on it, and where there is no such storage.
+ * Throws while a server runs on it or another adoption, and where there is no such storage.
  */
 export async function adopt(config: Config, settings: AdoptionSettings): Promise<AdoptionReport> {
-  return await alone(config, async (database) => {
-    const { adoptStorage, openFileTree } = await adoption();
-    const tree = openFileTree(dataPaths(config).blobs);
-    return await adoptStorage({ ...settings, database, clock: database.clock, tree, config, actor: commandLine() });
-  });
+  const { adoptStorage, requireStorage } = await adoption();
+  const tree = await treeOf(config);
+  try {
+    await requireStorage(tree); // a directory named by mistake must not become a registry
+    return await alone(config, async (database) => {
+      const lease = { who: `${userInfo().username} at ${hostname()}`, isAlone: !isOnPostgres(config) };
+      return await adoptStorage({ ...settings, database, clock: database.clock, tree, config, lease, actor: commandLine() });
+    });
+  } finally {
+    tree.close?.();
+  }
 }
 
 /** Writes all that the catalogue has as files of registry:2, where they are missing; gives how much it looked at. */
 export async function writeLayout(config: Config): Promise<{ manifests: number; tags: number }> {
+  requireStorageOfOthers(config);
+  requireInstallation(config);
   return await alone(config, async (database) => {
     const { openLayout, fillLayout, deliverEvents } = await layout();
     return await withStore(config, database, async (blobs) => {
-      const parts = openLayout({ database, blobs, config });
-      await deliverEvents(parts, database.clock);
-      return await fillLayout(parts);
+      const parts = await openLayout({ database, blobs, config });
+      try {
+        await deliverEvents(parts, database.clock);
+        return await fillLayout(parts);
+      } finally {
+        parts.tree.close?.();
+      }
     });
   });
 }
@@ -81,17 +96,27 @@ export async function importFrom(
   });
 }
 
-async function alone<T>(config: Config, work: (database: Database) => Promise<T>): Promise<T> {
-  const { blobs, lock } = dataPaths(config);
+/** The storage that another registry filled, to be read. */
+async function treeOf(config: Config): Promise<TreeReader> {
+  requireStorageOfOthers(config);
+  const { openBucketTree, openFileTree } = await adoption();
+  if (config.storage === 's3') return await openBucketTree(config);
+  const { blobs } = dataPaths(config);
+  if (!existsSync(blobs)) throw new Error(`there is no storage of a registry: ${blobs} is not there`);
+  return openFileTree(blobs);
+}
+
+function requireStorageOfOthers(config: Config): void {
   // In the storage of its own, Entrepot takes what it does not know for left over, and has it collected.
-  if (config.storage !== 'files' || config.storageDir === '')
-    throw new Error('give --storage-dir, the folder above docker/registry/v2; the server is then started with it too');
+  if (config.storage === 'files' && config.storageDir === '')
+    throw new Error('give --storage-dir, the folder above docker/registry/v2, or --storage s3 with its bucket; the server is then started with it too');
   if (config.encryption !== 'off') throw new Error('what another registry wrote is not encrypted; encryption must be off');
   // What the other registry left must be found in its place, and so must what it is to find there.
   if (config.coldStorage !== 'off') throw new Error('the storage of another registry has one tier; coldStorage must be off');
-  // A directory named by mistake must not become a registry.
-  if (!existsSync(blobs)) throw new Error(`there is no storage of a registry: ${blobs} is not there`);
-  const release = lockData(lock);
+}
+
+async function alone<T>(config: Config, work: (database: Database) => Promise<T>): Promise<T> {
+  const release = await takeData(config);
   try {
     const database = await openDatabase(config, { checkpoint: true });
     return await work(database).finally(() => database.close());

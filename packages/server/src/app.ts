@@ -266,7 +266,7 @@ async function buildApp(
   const registryUrl = config.publicUrl === '' ? `http://${config.listen}` : config.publicUrl;
   const consumers: OutboxConsumer[] = [webhookConsumer({ database, clock, registry: registryUrl })];
   const compatible = config.layoutCompatible ? await layout() : undefined;
-  const layoutParts = compatible?.openLayout({ database, blobs, config });
+  const layoutParts = await compatible?.openLayout({ database, blobs, config });
   if (compatible && layoutParts) consumers.push(compatible.layoutConsumer(layoutParts));
   const isBusy = () => running >= BUSY_REQUESTS;
   const repairSources = blobs.spare ? [blobs.spare] : [];
@@ -406,6 +406,7 @@ async function buildApp(
         .deliverEvents(layoutParts, clock)
         .catch((error: unknown) => log.error({ err: error }, 'files of registry:2 could not be written; the next start goes on'));
     }
+    layoutParts?.tree.close?.();
     await hashThreads.close();
     await outbound.close();
     await blobs.close?.();

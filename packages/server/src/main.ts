@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import {
   createUser,
   hashPassword,
@@ -10,17 +9,8 @@ import {
   userCount,
 } from './access/index.ts';
 import { freeLeases, openDatabase, startApp } from './app.ts';
-import {
-  type Config,
-  createLog,
-  dataPaths,
-  isOnPostgres,
-  isShareable,
-  lockData,
-  newId,
-  takeForHost,
-  workerCount,
-} from './platform/index.ts';
+import { type Config, dataPaths, isOnPostgres, newId, workerCount } from './platform/index.ts';
+import { takeData } from './take-data.ts';
 import { startWorkers } from './workers.ts';
 
 export { openDatabase } from './app.ts';
@@ -50,28 +40,6 @@ export async function serve(config: Config, adminPassword: string | undefined): 
     const running =
       count === 1 ? await startApp(config, { shared: false, leader: true, holder: newId() }) : await startWorkers(config, count);
     return { ...first, port: running.port, stop: () => running.stop().finally(release) };
-  } catch (error) {
-    release();
-    throw error;
-  }
-}
-
-/** Keeps other servers off a data directory with a database in it: of this host, and of others that may see the folder. */
-async function takeData(config: Config): Promise<() => void> {
-  if (isOnPostgres(config)) return () => undefined;
-  const { root, lock } = dataPaths(config);
-  const release = lockData(lock);
-  try {
-    if (!isShareable(root)) return release;
-    const onTaken = (host: string) => {
-      createLog(config.logLevel).fatal({ host }, 'another host uses the data directory; this server ends before it does harm');
-      process.exit(1);
-    };
-    const leave = await takeForHost(join(root, 'server.host'), { onTaken });
-    return () => {
-      leave();
-      release();
-    };
   } catch (error) {
     release();
     throw error;

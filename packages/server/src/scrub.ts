@@ -57,7 +57,7 @@ export async function scrubInstallation(config: Config, options: ScrubOptions): 
     });
     const pass = await scrub(
       {
-        ...{ ...parts, pace, signal, orphanGraceMs: orphanGraceMs(config) },
+        ...{ ...parts, pace, signal, orphanGraceMs: await orphanGraceMs(database, config) },
         // Its own pass, from the first blob to the last: how far the server's has come is the server's business.
         save: async () => undefined,
         progress: async (now) => progress(now),

@@ -43,14 +43,13 @@ export interface AdoptedTag {
 
 /**
  * Makes a tag as another registry had it, with its history; nobody is told, as nothing changed for anybody. A tag that is
- * there already stays as it is: `same` or `other` says where it leads.
+ * there already stays as it is: `same` or `other` says where it leads. Those that are `made` are counted by `countAdoptedTags`.
  */
 export async function adoptTag(tx: Session, { repositoryId, name, moves, by }: AdoptedTag): Promise<'made' | 'same' | 'other'> {
   const last = moves.at(-1);
   if (last === undefined) throw new Error('a tag that leads nowhere is none');
   const existing = await findTag(tx, repositoryId, name);
   if (existing !== undefined) return existing === last.digest ? 'same' : 'other';
-  await countUsage(tx, repositoryId, { tags: 1 }); // whatever the limits: it was there before them
   await tx.run(upsertTag, { repositoryId, name, digest: last.digest, now: last.at, by });
   let previous: string | null = null;
   for (const { digest, at } of moves) {
@@ -58,6 +57,11 @@ export async function adoptTag(tx: Session, { repositoryId, name, moves, by }: A
     previous = digest;
   }
   return 'made';
+}
+
+/** Counts tags that were made, in the transaction that made them, whatever the limits: they were there before those. */
+export async function countAdoptedTags(tx: Session, repositoryId: number, tags: number): Promise<void> {
+  await countUsage(tx, repositoryId, { tags });
 }
 
 /** Notes when the content of a repository changed last, unless it has changed since. */

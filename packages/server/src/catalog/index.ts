@@ -1,4 +1,4 @@
-export { type AdoptedTag, adoptBlob, adoptTag, ENDLESS, noteChange, type TagMove } from './adoption.ts';
+export { type AdoptedTag, adoptBlob, adoptTag, countAdoptedTags, ENDLESS, noteChange, type TagMove } from './adoption.ts';
 export { type AffectedImage, pageOfAffected, tagsOfAffected } from './affected.ts';
 export { type Content, contentOf, imageLabels, type Labels } from './artifact-content.ts';
 export { type ArtifactFacts, findArtifact, listArtifacts } from './artifact-list.ts';

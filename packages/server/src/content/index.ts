@@ -5,6 +5,7 @@ export { openFileStore, openReadOnlyStore } from './file-store.ts';
 export { HashThreads, type StreamHash } from './hashing.ts';
 export { type ContentStore, openStore } from './open-store.ts';
 export { readSmall } from './read-small.ts';
+export type { Bucket } from './s3/bucket.ts';
 export { createStreamHash, hashReader, type Received, receive } from './receive.ts';
 export { contentMigrations } from './schema.ts';
 export { sendRange } from './send.ts';
@@ -14,3 +15,5 @@ export type { MoveOutcome, Place, Room, Tier, TierPolicy, Tiers, TierTotal } fro
 
 /** What commands beside a server do to the keys of encryption. */
 export const encryptionCommands = () => import('./encryption/commands.ts');
+/** The bucket itself, for what another registry keeps there. */
+export const s3Layout = () => import('./s3/layout-access.ts');

@@ -1,4 +1,4 @@
-export type { AdoptionProgress, AdoptionReport, Finding, FindingKind } from './adoption/index.ts';
+export type { AdoptionProgress, AdoptionReport, Finding, FindingKind, TreeReader } from './adoption/index.ts';
 export { COLLECT_NOW } from './collection/jobs.ts';
 export type { ImportedRepository } from './imports/index.ts';
 export { lifecycleJobs } from './jobs.ts';

@@ -195,7 +195,7 @@ describe('mistakes', () => {
   });
 
   it('of options that need each other are found', () => {
-    expect(mistakes({ flags: { layoutCompatible: 'true' } })[0]).toContain('needs storage files and a storageDir');
+    expect(mistakes({ flags: { layoutCompatible: 'true' } })[0]).toContain('needs a storageDir, or storage s3');
     expect(load({ flags: { layoutCompatible: 'true', storageDir: 'a' } }).layoutCompatible).toBe(true);
     expect(mistakes({ flags: { storage: 's3' } })[0]).toContain('s3Bucket is empty');
     for (const flags of [{ s3AccessKeyId: 'a' }, { s3SecretKeyFile: 'a' }]) expect(mistakes({ flags })[0]).toContain('together');

@@ -304,7 +304,7 @@ export const ConfigSchema = Type.Object({
     pattern: '^(auto|keep|collect)$',
     default: 'auto',
     description:
-      'what becomes of objects in the store that nothing knows of: keep, collect, or auto, which keeps them where storageDir is given',
+      'what becomes of objects in the store that nothing knows of: keep, collect, or auto, which keeps them where another registry filled the storage: where storageDir is given, layoutCompatible is true, or the storage was adopted',
   }),
   tokenSeconds: seconds(60, 600, 300, 'how long a token of the token service is valid'),
   refreshTokenDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90, description: 'how long a refresh token is valid' }),
@@ -449,8 +449,8 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
       problems.push(`${key} is ${JSON.stringify(values.get(key))}; ${(error as Error).message}`);
     }
   }
-  if (values.get('layoutCompatible') === true && (values.get('storage') !== 'files' || values.get('storageDir') === ''))
-    problems.push('layoutCompatible is true; it needs storage files and a storageDir');
+  if (values.get('layoutCompatible') === true && values.get('storage') === 'files' && values.get('storageDir') === '')
+    problems.push('layoutCompatible is true; it needs a storageDir, or storage s3');
   if (values.get('storage') === 's3' && values.get('s3Bucket') === '') problems.push('s3Bucket is empty; storage s3 needs one');
   problems.push(...tierProblems(values));
   if ((values.get('s3AccessKeyId') === '') !== (values.get('s3SecretKeyFile') === ''))

@@ -3,87 +3,12 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
-import type { CompletedPart, HeadObjectCommandOutput, ListMultipartUploadsCommandOutput, S3ClientConfig } from '@aws-sdk/client-s3';
+import type { HeadObjectCommandOutput, ListMultipartUploadsCommandOutput, S3ClientConfig } from '@aws-sdk/client-s3';
 import { isBeingRestored, isMissing, isNotImplemented, isPresent, toFailure } from './failures.ts';
+import { toPage } from './pages.ts';
+import type { Bucket, BucketSettings, ObjectFacts, Part } from './port.ts';
 
-export interface BucketSettings {
-  readonly bucket: string;
-  readonly region: string;
-  /** Empty: AWS. */
-  readonly endpoint: string;
-  readonly pathStyle: boolean;
-  /** undefined: the usual chain of the client (variables, files, roles). */
-  readonly keys: { readonly id: string; readonly secret: string } | undefined;
-  /** CRC32 with all data, and not only where S3 asks for a checksum. */
-  readonly checksums: boolean;
-  /** PEM file of authorities trusted besides the usual ones; empty: none. */
-  readonly caFile: string;
-}
-
-export interface BucketObject {
-  readonly key: string;
-  readonly size: number;
-  /** Milliseconds since 1970. */
-  readonly modified: number;
-}
-
-/** What is known of one object without its bytes. */
-export interface ObjectFacts {
-  readonly size: number;
-  /** Where its bytes are in an archive class of S3, and not restored. */
-  readonly archived?: 'archived' | 'restoring';
-}
-
-export interface OpenParts {
-  readonly key: string;
-  readonly uploadId: string;
-  /** Milliseconds since 1970. */
-  readonly begun: number;
-}
-
-/** A part of a multipart upload, as it has to be named in the end. */
-export type Part = CompletedPart;
-
-/** Bytes of an object, all at the same key. */
-export interface Span {
-  readonly key: string;
-  readonly start: number;
-  /** Last byte, inclusive. */
-  readonly end: number;
-}
-
-/**
- * What this registry does with a bucket. Every call is tried three times and ends in bounded time; what fails is an AppError,
- * 503 or 507. `ifAbsent`: false, and nothing changed, where there is such an object already; servers that cannot do that
- * write all the same.
- */
-export interface Bucket {
-  /** Size of an object; undefined where there is none. */
-  size(key: string): Promise<number | undefined>;
-  /** More of an object; undefined where there is none. */
-  facts(key: string): Promise<ObjectFacts | undefined>;
-  /** Asks for an archived object to be readable for some days; nothing happens where that was asked for before. */
-  restore(key: string): Promise<void>;
-  /** Those bytes as a stream, which may end early: then its reader has to notice. */
-  get(span: Span, signal: AbortSignal): Promise<Readable>;
-  put(key: string, bytes: Uint8Array): Promise<void>;
-  remove(key: string): Promise<void>;
-  list(prefix: string): AsyncIterable<BucketObject>;
-  copy(from: string, to: string, options: { ifAbsent: boolean }): Promise<boolean>;
-  /** `copied`: parts are copies of others, whose checksums are the server's own business. */
-  beginParts(key: string, options: { copied: boolean }): Promise<string>;
-  putPart(key: string, uploadId: string, number: number, bytes: Uint8Array): Promise<Part>;
-  copyPart(key: string, uploadId: string, number: number, from: Span): Promise<Part>;
-  completeParts(key: string, uploadId: string, parts: readonly Part[], options: { ifAbsent: boolean }): Promise<boolean>;
-  abortParts(key: string, uploadId: string): Promise<void>;
-  /** Multipart uploads that are neither complete nor aborted, as far as the server tells. */
-  openParts(prefix: string): AsyncIterable<OpenParts>;
-  /** An address that gives an object to whoever has it, for some seconds. */
-  addressOf(key: string, seconds: number): Promise<string>;
-  /** Throws, in short time, unless an object can be written. */
-  check(key: string): Promise<void>;
-  close(): void;
-}
+export type { Bucket, BucketSettings, OpenParts, Part, Span } from './port.ts';
 
 const CONNECT_MS = 3000;
 const ATTEMPTS = 3;
@@ -182,8 +107,21 @@ export async function openBucket(settings: BucketSettings, { patience = 1 }: { p
 
   const size: Bucket['size'] = async (key) => (await head(key))?.ContentLength;
 
+  const stat: Bucket['stat'] = async (key) => {
+    const found = await head(key);
+    return found && { key, size: found.ContentLength ?? 0, modified: found.LastModified?.getTime() ?? 0 };
+  };
+
+  const page: Bucket['page'] = async (Prefix, { byFolder = false, after }) => {
+    const more = { ...(byFolder ? { Delimiter: '/' } : {}), ...(after === undefined ? {} : { ContinuationToken: after }) };
+    const command = new s3.ListObjectsV2Command({ Bucket, Prefix, EncodingType: 'url', ...more });
+    return toPage(Prefix, await tried(client.send(command, within(QUICK))));
+  };
+
   return {
     size,
+    stat,
+    page,
 
     async facts(key) {
       const found = await head(key);
@@ -227,16 +165,31 @@ export async function openBucket(settings: BucketSettings, { patience = 1 }: { p
       });
     },
 
-    async *list(Prefix) {
-      for (let ContinuationToken: string | undefined, more = true; more; ) {
-        const command = new s3.ListObjectsV2Command({ Bucket, Prefix, ...(ContinuationToken ? { ContinuationToken } : {}) });
-        const { Contents = [], IsTruncated, NextContinuationToken } = await tried(client.send(command, within(QUICK)));
-        for (const { Key, Size, LastModified } of Contents) {
-          if (Key !== undefined && Size !== undefined) yield { key: Key, size: Size, modified: LastModified?.getTime() ?? 0 };
-        }
-        more = IsTruncated === true;
-        if (more && NextContinuationToken === undefined) throw toFailure(new Error(`a listing of ${Prefix} breaks off`));
-        ContinuationToken = NextContinuationToken;
+    async read(Key, most) {
+      const late = AbortSignal.timeout(QUICK.total * patience);
+      const got = client
+        .send(new s3.GetObjectCommand({ Bucket, Key }), { requestTimeout: QUICK.attempt * patience, abortSignal: late })
+        .catch((error: unknown) => {
+          if (isMissing(error)) return undefined;
+          throw error;
+        });
+      const found = await tried(got);
+      if (!found) return undefined;
+      const { Body, ContentLength = 0, LastModified } = found;
+      const stream = Body as Readable;
+      stream.on('error', quiet); // heard by whoever reads it
+      const about = { key: Key, size: ContentLength, modified: LastModified?.getTime() ?? 0 };
+      if (ContentLength <= most) return { ...about, bytes: await tried(readWhole(stream, ContentLength, late)) };
+      stream.destroy();
+      return about;
+    },
+
+    async *list(prefix) {
+      for (let after: string | undefined, more = true; more; ) {
+        const { objects, next } = await page(prefix, { after });
+        yield* objects;
+        after = next;
+        more = next !== undefined;
       }
     },
 
@@ -318,6 +271,21 @@ export async function openBucket(settings: BucketSettings, { patience = 1 }: { p
 
     close: () => client.destroy(),
   };
+}
+
+/** All bytes of an answer, exactly so many, before it is late. */
+async function readWhole(stream: Readable, length: number, late: AbortSignal): Promise<Buffer> {
+  const stop = () => stream.destroy(new Error('the bucket stopped in the midst of an answer'));
+  late.addEventListener('abort', stop);
+  try {
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(chunk as Buffer);
+    const bytes = Buffer.concat(chunks);
+    if (bytes.length !== length) throw new Error(`an answer of the bucket ended after ${bytes.length} of ${length} bytes`);
+    return bytes;
+  } finally {
+    late.removeEventListener('abort', stop);
+  }
 }
 
 /** The bucket and key as a header names them: each component of the path encoded. */

@@ -38,8 +38,14 @@ export function isNotImplemented(error: unknown): boolean {
   return statusOf(error) === 501 || isCode(error, 'NotImplemented');
 }
 
-/** The bytes are in an archive. */
-function isArchived(error: unknown): boolean {
+/** The server will say the same again: what was asked for is not allowed, or not there, or not as it should be. */
+export function isRefusal(error: unknown): boolean {
+  const status = statusOf(error) ?? 0;
+  return status >= 300 && status < 500 && status !== 408 && status !== 429 && !isCode(error, 'RequestTimeout', 'SlowDown', 'Throttling');
+}
+
+/** The object lies in an archive and has to be restored before it can be read. */
+export function isArchived(error: unknown): boolean {
   return isCode(error, 'InvalidObjectState');
 }
 

@@ -52,6 +52,7 @@ function run(
     ...{ database, clock: systemClock, tree: openFileTree(storage.root), verify, update, public: false },
     config: { sparseImages: sparse, sparseIndexes: sparse, manifestMaxBytes: 100_000 },
     actor: { kind: 'command-line', id: null, name: 'operator', credential: null },
+    lease: { who: 'somebody', isAlone: true },
     onProgress: () => undefined,
   });
 }

@@ -5,27 +5,41 @@ import type { Counts, Finding } from './findings.ts';
 const STEPS = 400;
 const BYTES = 8 << 20;
 
-/** What a step found out: what it counts for, or why nothing was adopted. */
-export type Outcome = { readonly counts: Partial<Counts> } | { readonly finding: Finding };
+/** What a step found out: what it counts for and brought, or why nothing was adopted. */
+export type Outcome =
+  | {
+      readonly counts: Partial<Counts>;
+      readonly layers?: readonly { readonly digest: string; readonly size: number }[];
+      readonly isNewTag?: boolean;
+    }
+  | { readonly finding: Finding };
 
 interface Step {
   readonly bytes: number;
   run(tx: Session): Promise<Outcome>;
 }
 
+interface Parts {
+  /** First in each transaction. */
+  begin(tx: Session): Promise<void>;
+  /** Keeps a finding in the transaction that made it. */
+  say(tx: Session, finding: Finding): Promise<void>;
+  /** Last in each transaction. */
+  end?(tx: Session, outcomes: readonly Outcome[]): Promise<void>;
+  /** Hears of everything that was committed. */
+  done?(outcomes: readonly Outcome[]): void;
+}
+
 /** Gathers changes and writes many of them in one transaction, each with what is to be said of it. */
 export class Batch {
   readonly #database: Database;
-  readonly #say: (tx: Session, finding: Finding) => Promise<void>;
-  readonly #done: (outcomes: readonly Outcome[]) => void;
+  readonly #parts: Parts;
   #steps: Step[] = [];
   #bytes = 0;
 
-  /** `say` keeps a finding in the transaction that made it; `done` hears of everything that was committed. */
-  constructor(database: Database, say: (tx: Session, finding: Finding) => Promise<void>, done: (outcomes: readonly Outcome[]) => void) {
+  constructor(database: Database, parts: Parts) {
     this.#database = database;
-    this.#say = say;
-    this.#done = done;
+    this.#parts = parts;
   }
 
   /** Adds a change, of so many bytes in memory; it happens now or later, in the order of adding. */
@@ -44,18 +58,21 @@ export class Batch {
     if (steps.length === 0) return;
     this.#steps = [];
     this.#bytes = 0;
+    const { begin, say, end, done } = this.#parts;
     const outcomes = await this.#database.write(
       async (tx) => {
+        await begin(tx);
         const found: Outcome[] = [];
         for (const step of steps) {
           const outcome = await step.run(tx);
-          if ('finding' in outcome) await this.#say(tx, outcome.finding);
+          if ('finding' in outcome) await say(tx, outcome.finding);
           found.push(outcome);
         }
+        await end?.(tx, found);
         return found;
       },
       { durable: false }, // the transaction that notes how far it came makes all before it durable
     );
-    this.#done(outcomes);
+    done?.(outcomes);
   }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   closeSync,
+  constants,
   createReadStream,
   type Dirent,
   fstatSync,
@@ -13,16 +14,18 @@ import {
 } from 'node:fs';
 import { open, rename, rm, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { TreeFile, TreeReader, TreeWriter } from './tree.ts';
+import { type TreeFile, type TreeReader, type TreeWriter, Unreadable } from './tree.ts';
 
 /** Deeper than any file of the layouts that are read: `tags/<tag>/index/<algorithm>/<hex>/link` and some room. */
 const DEPTH = 8;
 const CHUNK = 1 << 20;
 /** Entries that one look into a folder fetches. */
 const ENTRIES = 512;
+/** A link in place of a file is none of a registry's. */
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW;
 
 /**
- * A folder. Everything is synchronous: a command that reads millions of small files waits for nothing else, and asking a
+ * A folder of files. Everything is synchronous: a command that reads millions of small files waits for nothing else, and asking a
  * thread for each costs more than the file. Symbolic links below the root are not followed.
  */
 export function openFileTree(root: string): TreeReader {
@@ -57,30 +60,45 @@ export function openFileTree(root: string): TreeReader {
 
   return {
     name: root,
-    folders(path) {
-      const folders: string[] = [];
-      const others: string[] = [];
-      for (const entry of entries(at(path))) (entry.isDirectory() ? folders : others).push(entry.name);
-      return { folders: folders.sort(), others: others.sort() };
+    isFlat: false,
+    *entries(path) {
+      for (const entry of entries(at(path))) yield { name: entry.name, isFolder: entry.isDirectory() };
     },
     files: (path) => filesBelow(path, '', DEPTH),
     stat,
     read(path, most) {
-      const fd = orNothing(() => openSync(at(path), 'r'), 'ENOENT', 'ENOTDIR');
-      if (fd === undefined) return undefined;
       try {
-        const { size } = fstatSync(fd);
-        if (size > most) return undefined;
-        const bytes = new Uint8Array(size);
-        let length = 0;
-        for (let read = -1; length < size && read !== 0; length += read) read = readSync(fd, bytes, length, size - length, length);
-        return bytes.subarray(0, length);
-      } finally {
-        closeSync(fd);
+        const fd = orNothing(() => openSync(at(path), READ), 'ENOENT', 'ENOTDIR');
+        if (fd === undefined) return undefined;
+        try {
+          const info = fstatSync(fd);
+          const file = { path, size: info.size, modifiedAt: Math.floor(info.mtimeMs), isFile: info.isFile() };
+          if (!file.isFile || file.size > most) return file;
+          const bytes = Buffer.allocUnsafe(file.size);
+          let length = 0;
+          for (let read = -1; length < file.size && read !== 0; length += read) read = readSync(fd, bytes, length, file.size - length, length);
+          return { ...file, bytes: bytes.subarray(0, length) };
+        } finally {
+          closeSync(fd);
+        }
+      } catch (error) {
+        if (isCode(error, 'ELOOP')) return stat(path);
+        throw unreadable(error);
       }
     },
-    stream: (path) => createReadStream(at(path), { highWaterMark: CHUNK }),
+    async *stream(path) {
+      try {
+        yield* createReadStream(at(path), { highWaterMark: CHUNK }) as AsyncIterable<Uint8Array>;
+      } catch (error) {
+        throw unreadable(error);
+      }
+    },
   };
+}
+
+/** What a bad disk says, as everybody is told it. */
+function unreadable(error: unknown): unknown {
+  return isCode(error, 'EIO') ? new Unreadable((error as Error).message, { cause: error }) : error;
 }
 
 /** A folder that is written; `scratch` is a folder of the same file system where nobody looks for files. */
@@ -144,7 +162,11 @@ function orNothing<T>(work: () => T, ...codes: string[]): T | undefined {
 
 function ignore(...codes: string[]): (error: NodeJS.ErrnoException) => undefined {
   return (error) => {
-    if (!codes.includes(error.code ?? '')) throw error;
+    if (!isCode(error, ...codes)) throw error;
     return undefined;
   };
+}
+
+function isCode(error: unknown, ...codes: string[]): boolean {
+  return codes.includes((error as NodeJS.ErrnoException).code ?? '');
 }

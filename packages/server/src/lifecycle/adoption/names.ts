@@ -16,7 +16,7 @@ export async function* repositoriesIn(
 ): AsyncIterable<{ name: string } | { finding: Finding }> {
   const name = above.join('/');
   const place = [REPOSITORIES, ...above].join('/');
-  const { folders, others } = await tree.folders(place);
+  const { folders, others } = await inOrder(tree, place);
   const found = (kind: Finding['kind'], entry: string, detail: string) => ({
     finding: { kind, repository: '', subject: `${place}/${entry}`, detail },
   });
@@ -30,6 +30,14 @@ export async function* repositoriesIn(
     if (isRepositoryName(below.join('/'))) yield* repositoriesIn(tree, below);
     else yield found('invalid-name', folder, 'no name of a repository');
   }
+}
+
+/** Names of the folders directly in a folder, and of what else lies there, each in one order always. */
+export async function inOrder(tree: TreeReader, path: string): Promise<{ readonly folders: string[]; readonly others: string[] }> {
+  const folders: string[] = [];
+  const others: string[] = [];
+  for await (const { name, isFolder } of tree.entries(path)) (isFolder ? folders : others).push(name);
+  return { folders: folders.sort(), others: others.sort() };
 }
 
 /** Whether a name comes after another in the order of the walk. */

@@ -1,7 +1,9 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { digestOf, isTag, type Manifest, ManifestError, parseDigest, parseManifest, projectOf } from '@entrepot/oci';
 import {
   adoptBlob,
   adoptTag,
+  countAdoptedTags,
   createProject,
   ENDLESS,
   ensureRepository,
@@ -11,15 +13,18 @@ import {
   noteChange,
   putManifest,
   setTag,
-  type TagMove,
 } from '../../catalog/index.ts';
 import { AppError, type AuditEntry, audit, type Clock, type Config, type Database, type Session } from '../../platform/index.ts';
+import { ahead } from './ahead.ts';
 import { Batch, type Outcome } from './batch.ts';
 import { type Counts, type Finding, type FindingKind, NOTHING, plus } from './findings.ts';
-import { blobPath, digestIn, digestOfLink, LINK_MOST, layersPath, linkPath, revisionsPath, tagFileOf, tagsPath } from './layout.ts';
+import { type Layer, Layers } from './layers.ts';
+import { blobPath, digestIn, LINK_MOST, layersPath, linkPath, revisionsPath, tagsPath } from './layout.ts';
+import { linksIn } from './links.ts';
 import { Revisions } from './revisions.ts';
 import { addFinding, hasFinding } from './runs.ts';
-import type { TreeFile, TreeReader } from './tree.ts';
+import { historyOf, type TagFolder, tagFolders } from './tag-folders.ts';
+import { type TreeContent, type TreeReader, Unreadable } from './tree.ts';
 
 export interface AdoptionContext {
   readonly database: Database;
@@ -27,6 +32,8 @@ export interface AdoptionContext {
   readonly tree: TreeReader;
   readonly config: Pick<Config, 'sparseIndexes' | 'sparseImages' | 'manifestMaxBytes'>;
   readonly runId: number;
+  /** Throws where the run is not this process's any more; in each transaction of it. */
+  hold(tx: Session): Promise<void>;
   /** Who is on record for what is adopted. */
   readonly actor: AuditEntry['actor'];
   /** New projects may be read without login. */
@@ -39,10 +46,12 @@ export interface AdoptionContext {
   progress(repository: string, counts: Counts): void;
 }
 
-/** Former positions of one tag that are kept, the newest. */
-const MOVES_MOST = 10_000;
 /** Digests that one finding names. */
 const SHOWN = 3;
+/** Manifests of a bucket that are asked for at once. */
+const AT_ONCE = 32;
+/** So many files are looked at, until others get their turn: progress, and what keeps the run this process's. */
+const TURN = 1000;
 
 /**
  * Adopts one repository: its blobs, its manifests with what they need before them, its tags. All of it can be done again:
@@ -53,87 +62,95 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
   let counts = NOTHING;
   let repositoryId = (await findRepository(database, name))?.id;
   let newest = 0;
-  const batch = new Batch(
-    database,
-    (tx, finding) => addFinding(tx, runId, finding),
-    (outcomes) => {
-      for (const outcome of outcomes) if ('counts' in outcome) counts = plus(counts, outcome.counts);
+  const batch = new Batch(database, {
+    begin: context.hold,
+    say: (tx, finding) => addFinding(tx, runId, finding),
+    end: async (tx, outcomes) => {
+      const made = outcomes.filter((outcome) => 'counts' in outcome && outcome.isNewTag).length;
+      if (made > 0 && repositoryId !== undefined) await countAdoptedTags(tx, repositoryId, made);
+    },
+    done: (outcomes) => {
+      for (const outcome of outcomes) {
+        if ('finding' in outcome) continue;
+        counts = plus(counts, outcome.counts);
+        layers.adopted(outcome.layers ?? []);
+      }
       pending.clear();
-      linked.clear();
       context.progress(name, counts);
     },
-  );
+  });
   const finding = (kind: FindingKind, subject: string, detail: string): Finding => ({ kind, repository: name, subject, detail });
   const say = (kind: FindingKind, subject: string, detail: string) => batch.say(finding(kind, subject, detail));
+  let looked = 0;
+  const look = async () => {
+    if (++looked % TURN !== 0) return;
+    context.progress(name, counts);
+    await turn();
+  };
 
   /** The repository, made with the first thing that belongs into it. */
   async function ensure(): Promise<number> {
-    repositoryId ??= await database.write((tx) => makeRepository(tx, context, name), { durable: false });
+    repositoryId ??= await database.write(
+      async (tx) => {
+        await context.hold(tx);
+        return await makeRepository(tx, context, name);
+      },
+      { durable: false },
+    );
     return repositoryId;
   }
 
-  /** Bytes of a small file; undefined where it is not there, is too large, or cannot be read, which is told. */
-  async function read(path: string, most: number): Promise<Uint8Array | undefined> {
+  /** A small file; undefined where it is not there, or cannot be read, which is told. */
+  async function read(path: string, most: number): Promise<TreeContent | undefined> {
     try {
       return await tree.read(path, most);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
-      await say('unreadable', path, (error as Error).message);
+      if (!(error instanceof Unreadable)) throw error;
+      await say('unreadable', path, error.message);
       return undefined;
     }
   }
 
   /** Whether a link is what its place says. What has the length of its digest is believed, unless everything is verified. */
-  async function isSound(folder: string, file: TreeFile, digest: string): Promise<boolean> {
-    if (file.size === digest.length && !context.verify) return true;
-    const held = digestIn(await read(`${folder}/${file.path}`, LINK_MOST));
+  async function isSound(path: string, size: number, digest: string): Promise<boolean> {
+    if (size === digest.length && !context.verify) return true;
+    const held = digestIn((await read(path, LINK_MOST))?.bytes);
     if (held === digest) return true;
-    const detail = held === undefined ? `${file.size} bytes that are no digest` : `it says ${held}`;
-    await say('bad-link', `${folder}/${file.path}`, detail);
+    await say('bad-link', path, held === undefined ? `${size} bytes that are no digest` : `it says ${held}`);
     return false;
   }
 
-  async function* linksIn(folder: string): AsyncIterable<{ digest: string; at: number }> {
-    for await (const file of tree.files(folder)) {
-      const digest = file.isFile ? digestOfLink(file.path) : undefined;
-      if (digest === undefined) await say('foreign-file', `${folder}/${file.path}`, 'no link of a digest');
-      else if (await isSound(folder, file, digest)) yield { digest, at: file.modifiedAt };
-    }
-  }
-
-  /** A blob that the repository has by its link, if its bytes are there and sound. */
-  async function layerOf(digest: string): Promise<{ digest: string; size: number } | undefined> {
-    const folder = layersPath(name);
-    const link = await tree.stat(`${folder}/${linkPath(digest)}`);
-    if (!link?.isFile || !(await isSound(folder, { ...link, path: linkPath(digest) }, digest))) return undefined;
-    if (context.verify && (await hasFinding(database, runId, 'digest-mismatch', '', digest))) return undefined;
-    const blob = await tree.stat(blobPath(digest));
-    return blob?.isFile ? { digest, size: blob.size } : undefined;
-  }
-
-  /** What a manifest needs of the repository's blobs and what is not in the catalogue yet; or the digests that are missing. */
-  async function layersFor({ blobs }: Manifest): Promise<{ found: { digest: string; size: number }[]; missing: string[] }> {
-    const [found, missing]: [{ digest: string; size: number }[], string[]] = [[], []];
-    for (const { digest } of blobs) {
-      if (linked.has(digest)) continue;
-      if (repositoryId !== undefined && (await findBlob(database, repositoryId, digest))) continue;
-      const layer = await layerOf(digest);
-      if (layer) found.push(layer);
-      else missing.push(digest);
-    }
-    return { found, missing };
-  }
+  const layers = new Layers({
+    database,
+    repositoryId: () => repositoryId,
+    async look(digest) {
+      const link = `${layersPath(name)}/${linkPath(digest)}`;
+      const found = await tree.stat(link);
+      if (!found?.isFile || !(await isSound(link, found.size, digest))) return undefined;
+      if (context.verify && (await hasFinding(database, runId, 'digest-mismatch', '', digest))) return undefined;
+      const blob = await tree.stat(blobPath(digest));
+      return blob?.isFile ? { digest, size: blob.size } : undefined;
+    },
+  });
 
   /** A manifest as it lies in storage, or why it cannot be adopted. */
-  async function readManifest(digest: string): Promise<{ bytes: Uint8Array; manifest: Manifest } | Finding> {
-    const path = blobPath(digest);
-    const file = await tree.stat(path);
-    if (!file?.isFile) return finding('missing-manifest', digest, 'its bytes are not there');
-    if (file.size > config.manifestMaxBytes)
-      return finding('invalid-manifest', digest, `${file.size} bytes are more than manifestMaxBytes`);
-    const bytes = await read(path, config.manifestMaxBytes);
-    if (bytes === undefined) return finding('missing-manifest', digest, 'its bytes cannot be read');
-    const actual = digestOf(bytes, parseDigest(digest)?.algorithm);
+  async function readManifest(digest: string): Promise<Read | Finding> {
+    const { manifestMaxBytes: most } = config;
+    const algorithm = parseDigest(digest)?.algorithm;
+    let file: TreeContent | undefined;
+    let actual: string | undefined;
+    for (let tries = 0; tries < 2 && actual !== digest; tries++) {
+      try {
+        file = await tree.read(blobPath(digest), most);
+      } catch (error) {
+        if (!(error instanceof Unreadable)) throw error;
+        return finding('unreadable', blobPath(digest), error.message);
+      }
+      if (!file?.isFile) return finding('missing-manifest', digest, 'its bytes are not there');
+      if (file.bytes === undefined) return finding('invalid-manifest', digest, `${file.size} bytes are more than manifestMaxBytes`);
+      actual = digestOf(file.bytes, algorithm);
+    }
+    const bytes = file?.bytes ?? new Uint8Array();
     if (actual !== digest) return finding('digest-mismatch', digest, `the bytes of the manifest have ${actual}`);
     try {
       return { bytes, manifest: parseManifest(bytes, undefined) };
@@ -145,24 +162,22 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
 
   /** Manifests in the batch, not yet written. */
   const pending = new Set<string>();
-  /** Blobs that they bring with them. */
-  const linked = new Set<string>();
   /** Those that came before their turn, as an index needs them. */
   const early = new Set<string>();
   const isKnown = async (digest: string) =>
     pending.has(digest) || (repositoryId !== undefined && (await findManifest(database, repositoryId, digest)) !== undefined);
 
-  /** Adopts a manifest, and before it those that it needs, however deep. */
-  async function adoptManifest(first: string, firstAt: number): Promise<void> {
-    const stack = [{ digest: first, at: firstAt }];
+  /** Adopts a manifest that is not known, and before it those that it needs, however deep. */
+  async function adoptManifest(first: { readonly digest: string; readonly at: number }, itself: Read | Finding): Promise<void> {
+    const stack = [first];
     const seen = new Set<string>();
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
       const { digest, at } = top;
-      if (await isKnown(digest)) {
+      if (top !== first && (await isKnown(digest))) {
         stack.pop();
         continue;
       }
-      const found = await readManifest(digest);
+      const found = top === first ? itself : await readManifest(digest);
       if ('kind' in found) {
         await batch.say(found);
         stack.pop();
@@ -179,92 +194,89 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
         if (stack.length > before) continue; // again, when they are there
       }
       stack.pop();
-      const { found: layers, missing } = await layersFor(found.manifest);
+      const { found: parts, missing } = await layers.of(found.manifest);
       if (missing.length > 0 && !config.sparseImages) {
         await say('incomplete-manifest', digest, `${missing.length} of its blobs are not there: ${missing.slice(0, SHOWN).join(', ')}`);
         continue;
       }
       const id = await ensure();
       pending.add(digest);
-      if (digest !== first) early.add(digest);
-      for (const layer of layers) linked.add(layer.digest);
-      await batch.add((tx) => put(tx, id, { digest, at, layers, ...found }), found.bytes.length);
+      if (top !== first) early.add(digest);
+      await batch.add((tx) => put(tx, id, { digest, at, layers: parts, ...found }), found.bytes.length);
     }
   }
 
   /** Makes a manifest and its blobs part of the repository, or nothing of it. */
-  async function put(
-    tx: Session,
-    id: number,
-    {
-      digest,
-      at,
-      bytes,
-      manifest,
-      layers,
-    }: { digest: string; at: number; layers: { digest: string; size: number }[]; bytes: Uint8Array; manifest: Manifest },
-  ): Promise<Outcome> {
-    const sizes = new Map(layers.map((layer) => [layer.digest, layer.size]));
+  async function put(tx: Session, id: number, { digest, at, bytes, manifest, layers: parts }: Found): Promise<Outcome> {
+    const incomplete = (detail: string) => ({ finding: finding('incomplete-manifest', digest, detail) });
+    const sizes = new Map(parts.map((layer) => [layer.digest, layer.size]));
     for (const blob of manifest.blobs) {
-      const size = sizes.get(blob.digest) ?? (await findBlob(tx, id, blob.digest))?.size;
-      if (size !== undefined && size !== blob.size)
-        return { finding: finding('incomplete-manifest', digest, `${blob.digest} has ${size} bytes, not ${blob.size}`) };
-      if (size === undefined && !config.sparseImages)
-        return { finding: finding('incomplete-manifest', digest, `${blob.digest} is not there`) };
+      const size = sizes.get(blob.digest);
+      if (size !== undefined && size !== blob.size) return incomplete(`${blob.digest} has ${size} bytes, not ${blob.size}`);
     }
     const missing: string[] = [];
     for (const child of config.sparseIndexes ? [] : manifest.children)
       if (!(await findManifest(tx, id, child.digest))) missing.push(child.digest);
-    if (missing.length > 0) {
-      const detail = `${missing.length} of its manifests were not adopted: ${missing.slice(0, SHOWN).join(', ')}`;
-      return { finding: finding('incomplete-manifest', digest, detail) };
-    }
-    for (const layer of layers) await adoptBlob(tx, id, layer, clock.now());
+    if (missing.length > 0)
+      return incomplete(`${missing.length} of its manifests were not adopted: ${missing.slice(0, SHOWN).join(', ')}`);
+    const added = parts.filter((layer) => !layer.isKnown);
+    for (const layer of added) await adoptBlob(tx, id, layer, clock.now());
+    for (const layer of config.sparseImages ? [] : added)
+      if (!(await findBlob(tx, id, layer.digest))) return incomplete(`${layer.digest} is in quarantine`);
     const by = context.actor.name;
     const sparse = { children: config.sparseIndexes, blobs: config.sparseImages };
     await putManifest(tx, { repositoryId: id, digest, bytes, manifest, tags: [], sparse, by, now: at, silent: true, room: ENDLESS });
-    return { counts: { manifests: 1 } };
+    return { counts: { manifests: 1 }, layers: added };
   }
 
   async function adoptManifests(): Promise<void> {
+    const folder = revisionsPath(name);
     const revisions = new Revisions();
-    for await (const { digest, at } of linksIn(revisionsPath(name))) revisions.add(digest, at);
-    for (const { digest, at } of revisions.inOrder()) {
-      newest = Math.max(newest, at);
-      if (early.has(digest)) continue;
-      if (await isKnown(digest)) counts = plus(counts, { manifests: 1 });
-      else await adoptManifest(digest, at);
+    for await (const { digest, file } of linksIn(tree, folder, context.verify)) {
+      await look();
+      if (digest === undefined) await say('foreign-file', `${folder}/${file.path}`, 'no link of a digest');
+      else if (await isSound(`${folder}/${file.path}`, file.size, digest)) revisions.add(digest, file.modifiedAt);
+    }
+    const most = tree.isFlat ? AT_ONCE : 1;
+    const readNext = async (revision: { readonly digest: string; readonly at: number }) => {
+      if (early.has(revision.digest)) return { revision };
+      if (await isKnown(revision.digest)) return { revision, isThere: true };
+      const found = await readManifest(revision.digest);
+      if (tree.isFlat && 'manifest' in found) layers.begin(found.manifest);
+      return { revision, found };
+    };
+    for await (const { revision, isThere, found } of ahead(revisions.inOrder(), most, readNext)) {
+      await look();
+      newest = Math.max(newest, revision.at);
+      if (early.has(revision.digest)) continue; // it is counted, or its finding said, where it came
+      if (isThere) counts = plus(counts, { manifests: 1 });
+      else if (found) await adoptManifest(revision, found);
     }
     await batch.flush();
   }
 
   async function adoptTags(): Promise<void> {
-    let open: { tag: string; current: TreeFile | undefined; moves: TagMove[] } | undefined;
-    for await (const file of tree.files(tagsPath(name))) {
-      const found = file.isFile ? tagFileOf(file.path) : undefined;
-      if (found === undefined) {
-        const [folder = '', ...rest] = file.path.split('/');
-        if (rest.length === 0 || isTag(folder)) await say('foreign-file', `${tagsPath(name)}/${file.path}`, 'no file of a tag');
-        else await say('invalid-name', `${tagsPath(name)}/${folder}`, 'no name of a tag');
+    const folder = tagsPath(name);
+    for await (const found of tagFolders(tree, folder, context.verify)) {
+      await look();
+      if ('tag' in found) {
+        await adoptOne(found);
         continue;
       }
-      if (open?.tag !== found.tag) {
-        if (open) await adoptOne(open);
-        open = { tag: found.tag, current: undefined, moves: [] };
-      }
-      if (found.digest === undefined) open.current = file;
-      else open.moves.push({ digest: found.digest, at: file.modifiedAt });
-      if (open.moves.length >= 2 * MOVES_MOST) open.moves = newestOf(open.moves);
+      const [first = '', ...rest] = found.stray.split('/');
+      if (rest.length === 0 || isTag(first)) await say('foreign-file', `${folder}/${found.stray}`, 'no file of a tag');
+      else await say('invalid-name', `${folder}/${first}`, 'no name of a tag');
     }
-    if (open) await adoptOne(open);
     await batch.flush();
   }
 
-  async function adoptOne({ tag, current, moves }: { tag: string; current: TreeFile | undefined; moves: TagMove[] }): Promise<void> {
+  async function adoptOne({ tag, current, moves }: TagFolder): Promise<void> {
+    const path = `${tagsPath(name)}/${tag}/current/link`;
     if (current === undefined) return await say('dangling-tag', tag, 'it leads nowhere');
-    const digest = digestIn(await read(`${tagsPath(name)}/${current.path}`, LINK_MOST));
-    if (digest === undefined) return await say('bad-link', `${tagsPath(name)}/${current.path}`, `${current.size} bytes that are no digest`);
-    const all = historyOf(moves, { digest, at: current.modifiedAt });
+    if (current instanceof Unreadable) return await say('unreadable', path, current.message);
+    const { digest, at } = current;
+    if (digest === undefined) return await say('bad-link', path, `${current.size} bytes that are no digest`);
+    const all = historyOf(moves, { digest, at });
     newest = Math.max(newest, all.at(-1)?.at ?? 0);
     await batch.add(async (tx): Promise<Outcome> => {
       if (repositoryId === undefined || !(await findManifest(tx, repositoryId, digest)))
@@ -280,7 +292,7 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
           return { finding: finding('other-tag', tag, `the storage has it at ${digest}, but ${error.message}`) };
         }
       }
-      return { counts: { tags: 1, moves: all.length - 1 } };
+      return { counts: { tags: 1, moves: all.length - 1 }, isNewTag: outcome === 'made' };
     });
   }
 
@@ -288,18 +300,27 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
   await adoptTags();
   if (repositoryId === undefined) return counts;
   const id = repositoryId;
-  await database.write((tx) => noteChange(tx, id, newest), { durable: false });
+  await database.write(
+    async (tx) => {
+      await context.hold(tx);
+      await noteChange(tx, id, newest);
+    },
+    { durable: false },
+  );
   return plus(counts, { repositories: 1 });
 }
 
-/** Positions of a tag in order of time; the one it has is the last, whatever the times of files say. */
-function historyOf(moves: readonly TagMove[], current: TagMove): TagMove[] {
-  const past = newestOf(moves.filter(({ digest }) => digest !== current.digest));
-  return [...past, { ...current, at: Math.max(current.at, past.at(-1)?.at ?? 0) }];
+/** A manifest of the storage. */
+interface Read {
+  readonly bytes: Uint8Array;
+  readonly manifest: Manifest;
 }
 
-function newestOf(moves: readonly TagMove[]): TagMove[] {
-  return [...moves].sort((a, b) => a.at - b.at).slice(-MOVES_MOST);
+/** One that can be adopted, with its blobs. */
+interface Found extends Read {
+  readonly digest: string;
+  readonly at: number;
+  readonly layers: readonly Layer[];
 }
 
 async function makeRepository(tx: Session, { clock, actor, public: isPublic }: AdoptionContext, name: string): Promise<number> {

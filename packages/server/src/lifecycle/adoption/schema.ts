@@ -17,6 +17,8 @@ export interface AdoptionTables {
     started_at: number;
     finished_at: number | null;
   };
+  /** One row at the most: who is at it, as there is one adoption on a database at a time. */
+  adoption_lease: { id: number; holder: string; who: string; taken_at: number; held_until: number };
   /** What could not be adopted, or does not belong where it is, each once. */
   adoption_finding: { run_id: number; kind: string; repository: string; subject: string; detail: string };
 }
@@ -42,6 +44,18 @@ export const adoptionMigrations: readonly Migration[] = [
         .addColumn('subject', 'text', (c) => c.notNull())
         .addColumn('detail', 'text', (c) => c.notNull())
         .addPrimaryKeyConstraint('adoption_finding_pk', ['run_id', 'kind', 'repository', 'subject']),
+    ],
+  },
+  {
+    name: '0002-adoption-lease',
+    up: ({ db }) => [
+      db.schema
+        .createTable('adoption_lease')
+        .addColumn('id', 'integer', (c) => c.primaryKey())
+        .addColumn('holder', 'text', (c) => c.notNull())
+        .addColumn('who', 'text', (c) => c.notNull())
+        .addColumn('taken_at', 'bigint', (c) => c.notNull())
+        .addColumn('held_until', 'bigint', (c) => c.notNull()),
     ],
   },
 ];

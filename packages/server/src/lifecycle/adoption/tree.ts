@@ -10,6 +10,16 @@ export interface TreeFile {
   readonly isFile: boolean;
 }
 
+/** A small file with its bytes; without them where it has more than was asked for. */
+export interface TreeContent extends TreeFile {
+  readonly bytes?: Uint8Array;
+}
+
+/** A file that is there, and that the storage does not give back: a bad disk, an object in an archive. */
+export class Unreadable extends Error {
+  override name = 'Unreadable';
+}
+
 /**
  * Storage of another registry, read and never written: a folder, or the keys of a bucket below a prefix. Paths have no
  * leading slash; they are made of parts that were checked against their grammar, or that a listing gave.
@@ -17,16 +27,28 @@ export interface TreeFile {
 export interface TreeReader {
   /** What a person knows the storage by. */
   readonly name: string;
-  /** Names of the folders directly in a folder, in byte order, and of what else lies there; none where there is no such folder. */
-  folders(path: string): MaybePromise<{ readonly folders: readonly string[]; readonly others: readonly string[] }>;
+  /**
+   * A bucket: to list all below a folder costs no more than to list the folder, and whatever is asked for takes its time, so
+   * that many are to be asked for at once. Else each folder is a look of its own, and nothing is waited for.
+   */
+  readonly isFlat: boolean;
+  /** What lies directly in a folder, in no order; nothing where there is no such folder. */
+  entries(path: string): Iterable<TreeEntry> | AsyncIterable<TreeEntry>;
   /** All files below a folder, those of one subfolder together; none where there is no such folder. */
   files(path: string): Iterable<TreeFile> | AsyncIterable<TreeFile>;
   /** Undefined where there is no such file. */
   stat(path: string): MaybePromise<TreeFile | undefined>;
-  /** Bytes of a file; undefined where there is none, or where it has more than `most`. */
-  read(path: string, most: number): MaybePromise<Uint8Array | undefined>;
-  /** Bytes of a file that exists, in order, to be hashed. */
-  stream(path: string): AsyncIterable<Uint8Array>;
+  /** A file of at most `most` bytes; undefined where there is none. Throws Unreadable. */
+  read(path: string, most: number): MaybePromise<TreeContent | undefined>;
+  /** Bytes of a file that exists and has so many, in order, to be hashed. Throws Unreadable. */
+  stream(path: string, size: number): AsyncIterable<Uint8Array>;
+  /** Ends connections that are kept. */
+  close?(): void;
+}
+
+export interface TreeEntry {
+  readonly name: string;
+  readonly isFolder: boolean;
 }
 
 /** The same storage, written so that another registry may read it. All writes are durable when they resolve. */

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { isRepositoryName, isTag } from '@entrepot/oci';
-import { openFileTree } from '../adoption/index.ts';
+import { inOrder, openFileTree } from '../adoption/index.ts';
 import type { ImportParts } from './blobs.ts';
 import { importDockerArchive } from './docker-archive.ts';
 import { type Imported, type ImportTarget, importLayout } from './images.ts';
@@ -64,7 +64,7 @@ async function has(source: ImageSource, path: string): Promise<boolean> {
 async function* layoutsBelow(root: string): AsyncGenerator<string> {
   const tree = openFileTree(root);
   async function* below(path: string, depth: number): AsyncGenerator<string> {
-    const { folders, others } = await tree.folders(path);
+    const { folders, others } = await inOrder(tree, path);
     if (path !== '' && others.includes('index.json')) yield path;
     if (depth === 0) return;
     for (const folder of folders) {

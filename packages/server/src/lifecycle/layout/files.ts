@@ -104,5 +104,5 @@ export async function removeRepositoryFiles({ tree }: LayoutParts, repository: s
 }
 
 async function ensureLink(tree: TreeReader & TreeWriter, path: string, digest: string): Promise<void> {
-  if (digestIn(await tree.read(path, LINK_MOST)) !== digest) await tree.write(path, Buffer.from(digest));
+  if (digestIn((await tree.read(path, LINK_MOST))?.bytes) !== digest) await tree.write(path, Buffer.from(digest));
 }

@@ -106,6 +106,7 @@ async function readBack(root: string): Promise<{ damage: number; manifests: numb
     ...{ database, clock: systemClock, tree: openFileTree(root), verify: true, update: false, public: false },
     config: { sparseImages: false, sparseIndexes: false, manifestMaxBytes: 1 << 20 },
     actor: { kind: 'command-line', id: null, name: 'operator', credential: null },
+    lease: { who: 'somebody', isAlone: true },
     onProgress: () => undefined,
   });
   return { damage: report.damage, manifests: report.counts.manifests, database };

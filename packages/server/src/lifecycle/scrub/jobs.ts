@@ -1,6 +1,7 @@
 import { damagedToCheck, findLinkedBlob, findStored, liftQuarantine, postponeRepair } from '../../catalog/index.ts';
 import { ArchivedBlob } from '../../content/index.ts';
 import { type AuditActor, enqueue, type JobDefinition, type Session } from '../../platform/index.ts';
+import { findLastRun } from '../adoption/runs.ts';
 import type { LifecycleParts } from '../parts.ts';
 import { examine } from './examine.ts';
 import { createPace, UNPACED } from './pace.ts';
@@ -29,12 +30,14 @@ export function repairParts({ database, blobs, clock, log, repairSources = [] }:
 }
 
 /**
- * How long an object without a row stays: as long as any blob that nothing needs. Where the storage was another registry's,
- * that registry may know what we do not, and it stays for good unless the configuration says otherwise.
+ * How long an object without a row stays: as long as any blob that nothing needs. Where the storage was another registry's, or
+ * is to be, that registry may know what we do not, and it stays for good unless the configuration says otherwise.
  */
-export function orphanGraceMs({ scrubOrphans, storageDir, collectionGraceSeconds }: LifecycleParts['config']): number | undefined {
-  const collect = scrubOrphans === 'collect' || (scrubOrphans === 'auto' && storageDir === '');
-  return collect ? collectionGraceSeconds * 1000 : undefined;
+export async function orphanGraceMs(session: Session, config: LifecycleParts['config']): Promise<number | undefined> {
+  const { scrubOrphans, storageDir, layoutCompatible, collectionGraceSeconds } = config;
+  if (scrubOrphans === 'keep') return undefined;
+  const isOurs = async () => storageDir === '' && !layoutCompatible && (await findLastRun(session)) === undefined;
+  return scrubOrphans === 'collect' || (await isOurs()) ? collectionGraceSeconds * 1000 : undefined;
 }
 
 /** Begins a pass at the next look, in place of one that is on its way. */
@@ -106,7 +109,7 @@ export function scrubJobs(parts: LifecycleParts): JobDefinition[] {
             if ((await findPass(tx))?.number !== pass.number) throw new Replaced();
             await savePass(tx, pass);
           }, options);
-        const context = { pace, signal, save, progress, orphanGraceMs: orphanGraceMs(config) };
+        const context = { pace, signal, save, progress, orphanGraceMs: await orphanGraceMs(database, config) };
         try {
           return await scrub({ ...repairParts(parts), ...context }, await begin());
         } catch (error) {

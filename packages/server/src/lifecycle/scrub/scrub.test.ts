@@ -19,6 +19,7 @@ import {
 import type { BlobReader, BlobStore } from '../../content/index.ts';
 import { AppError, type AuditActor, createJobRunner, loadConfig, queriesOf } from '../../platform/index.ts';
 import { folderSource } from './folder-source.ts';
+import { beginRun } from '../adoption/runs.ts';
 import { orphanGraceMs, requestPass, scrubJobs, suspectBlob } from './jobs.ts';
 import { createPace, UNPACED } from './pace.ts';
 import type { RepairSource } from './repair.ts';
@@ -352,10 +353,15 @@ describe('objects that nothing knows of', () => {
   it('stay where the storage is another registry’s, unless the configuration says otherwise', async () => {
     await orphan();
     expect(await run()).toMatchObject({ orphans: 0 });
-    expect(orphanGraceMs({ ...config, storageDir: '/srv' })).toBeUndefined();
-    expect(orphanGraceMs({ ...config, storageDir: '/srv', scrubOrphans: 'collect' })).toBe(config.collectionGraceSeconds * 1000);
-    expect(orphanGraceMs({ ...config, scrubOrphans: 'keep' })).toBeUndefined();
-    expect(orphanGraceMs(config)).toBe(config.collectionGraceSeconds * 1000);
+    const graceMs = (over: object = {}) => orphanGraceMs(at.database, { ...config, ...over });
+    expect(await graceMs({ storageDir: '/srv' })).toBeUndefined();
+    expect(await graceMs({ storageDir: '/srv', scrubOrphans: 'collect' })).toBe(config.collectionGraceSeconds * 1000);
+    expect(await graceMs({ scrubOrphans: 'keep' })).toBeUndefined();
+    expect(await graceMs({ storage: 's3', layoutCompatible: true })).toBeUndefined();
+    expect(await graceMs()).toBe(config.collectionGraceSeconds * 1000);
+    await at.database.write((tx) => beginRun(tx, 's3://bucket/docker/registry/v2', '{}', 1)); // a bucket that was adopted
+    expect(await graceMs({ storage: 's3' })).toBeUndefined();
+    expect(await graceMs({ storage: 's3', scrubOrphans: 'collect' })).toBe(config.collectionGraceSeconds * 1000);
   });
 });
 

@@ -15,6 +15,7 @@ import {
 } from '../../catalog/index.ts';
 import { type BlobStore, openFileStore } from '../../content/index.ts';
 import { auditMigrations, createLog, type Database, jobMigrations, openSqlite, outboxMigrations } from '../../platform/index.ts';
+import { adoptionMigrations } from '../adoption/schema.ts';
 import { scrubMigrations } from './schema.ts';
 
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
@@ -46,7 +47,7 @@ export async function testStorage(): Promise<TestStorage> {
   const root = join(folder, 'storage');
   const file = join(folder, 'test.db');
   const database = openSqlite(file, { checkpoint: false });
-  await database.migrate([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, ...scrubMigrations]);
+  await database.migrate([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, ...scrubMigrations, ...adoptionMigrations]);
   const blobs = openFileStore(root);
   let now = 1_000_000;
   const clock = {
