@@ -14,10 +14,34 @@ export interface DockerRegistry {
 
 /** Starts Debian's docker-registry (distribution) on a folder. */
 export async function startDockerRegistry(root: string): Promise<DockerRegistry> {
+  return await start(`  filesystem:\n    rootdirectory: ${root}\n`);
+}
+
+export interface S3Options {
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly rootdirectory: string;
+  readonly id: string;
+  readonly secret: string;
+}
+
+/** The same in a bucket, by its s3 driver. */
+export async function startDockerRegistryOnS3({ endpoint, bucket, rootdirectory, id, secret }: S3Options): Promise<DockerRegistry> {
+  const settings = {
+    ...{ region: 'us-east-1', regionendpoint: endpoint, forcepathstyle: true, secure: false, bucket, rootdirectory },
+    ...{ accesskey: id, secretkey: secret, v4auth: true },
+  };
+  const lines = Object.entries(settings).map(([name, value]) => `    ${name}: ${value}\n`);
+  return await start(`  s3:\n${lines.join('')}  redirect:\n    disable: true\n`);
+}
+
+async function start(driver: string): Promise<DockerRegistry> {
   const config = join(temporaryFolder(), 'config.yml');
-  const storage = `storage:\n  filesystem:\n    rootdirectory: ${root}\n  delete:\n    enabled: true\n`;
+  const storage = `storage:\n${driver}  delete:\n    enabled: true\n`;
   writeFileSync(config, `version: 0.1\nlog:\n  level: info\n${storage}http:\n  addr: 127.0.0.1:0\n`);
-  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // Its S3 client would take settings from variables, such as a bundle of authorities that it cannot use.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AWS_')));
+  const child = spawn('docker-registry', ['serve', config], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const stop = (signal: NodeJS.Signals = 'SIGTERM') =>
     new Promise<void>((resolve) => {
       if (child.exitCode !== null || child.signalCode !== null) return resolve();

@@ -19,6 +19,9 @@ import { takeData } from './take-data.ts';
 
 export type { AdoptionProgress, AdoptionReport } from './lifecycle/index.ts';
 
+/** For the indexes of a large repository, which grow at all places at once. */
+const CACHE_MIB = 64;
+
 export interface AdoptionSettings {
   readonly verify: boolean;
   readonly update: boolean;
@@ -109,7 +112,9 @@ async function treeOf(config: Config): Promise<TreeReader> {
 function requireStorageOfOthers(config: Config): void {
   // In the storage of its own, Entrepot takes what it does not know for left over, and has it collected.
   if (config.storage === 'files' && config.storageDir === '')
-    throw new Error('give --storage-dir, the folder above docker/registry/v2, or --storage s3 with its bucket; the server is then started with it too');
+    throw new Error(
+      'give --storage-dir, the folder above docker/registry/v2, or --storage s3 with its bucket; the server is then started with it too',
+    );
   if (config.encryption !== 'off') throw new Error('what another registry wrote is not encrypted; encryption must be off');
   // What the other registry left must be found in its place, and so must what it is to find there.
   if (config.coldStorage !== 'off') throw new Error('the storage of another registry has one tier; coldStorage must be off');
@@ -118,7 +123,7 @@ function requireStorageOfOthers(config: Config): void {
 async function alone<T>(config: Config, work: (database: Database) => Promise<T>): Promise<T> {
   const release = await takeData(config);
   try {
-    const database = await openDatabase(config, { checkpoint: true });
+    const database = await openDatabase(config, { checkpoint: true, cacheMib: CACHE_MIB });
     return await work(database).finally(() => database.close());
   } finally {
     release();

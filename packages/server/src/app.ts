@@ -150,7 +150,7 @@ export const migrations = [
 /** Opens the database, of the data directory or on a server, and brings it up to date, unless that is left to the server. */
 export async function openDatabase(
   config: Config,
-  options: { checkpoint: boolean; onWrite?: (seconds: number) => void; migrate?: boolean },
+  options: { checkpoint: boolean; onWrite?: (seconds: number) => void; migrate?: boolean; cacheMib?: number },
 ): Promise<Database> {
   const paths = dataPaths(config);
   mkdirSync(paths.root, { recursive: true, mode: 0o700 });

@@ -1,9 +1,11 @@
+import { sql } from 'kysely';
 import { AppError, queriesOf, type Session } from '../platform/index.ts';
 import { linkBlob } from './blobs.ts';
+import { findManifest } from './manifests.ts';
 import { touchRepository } from './projects.ts';
 import type { CatalogTables } from './schema.ts';
 import { claimBlob, keepStored } from './stored-blobs.ts';
-import { findTag, insertHistory, upsertTag } from './tags.ts';
+import { findTag, insertHistory } from './tags.ts';
 import { countUsage, type Room } from './usage.ts';
 
 const query = queriesOf<CatalogTables>('catalog');
@@ -33,6 +35,26 @@ export interface TagMove {
   readonly at: number;
 }
 
+const insertTag = query<{ repositoryId: number; name: string; digest: string; now: number; by: string }>()('adoptTag', (db, p) =>
+  db
+    .insertInto('tag')
+    .columns(['repository_id', 'name', 'digest', 'updated_at', 'updated_by'])
+    .expression((eb) =>
+      eb
+        .selectFrom('manifest')
+        .select([
+          'manifest.repository_id',
+          sql<string>`cast(${p('name')} as text)`.as('name'),
+          'manifest.digest',
+          sql<number>`cast(${p('now')} as bigint)`.as('updated_at'),
+          sql<string>`cast(${p('by')} as text)`.as('updated_by'),
+        ])
+        .where('manifest.repository_id', '=', p('repositoryId'))
+        .where('manifest.digest', '=', p('digest')),
+    )
+    .onConflict((conflict) => conflict.columns(['repository_id', 'name']).doNothing()),
+);
+
 export interface AdoptedTag {
   readonly repositoryId: number;
   readonly name: string;
@@ -42,15 +64,20 @@ export interface AdoptedTag {
 }
 
 /**
- * Makes a tag as another registry had it, with its history; nobody is told, as nothing changed for anybody. A tag that is
- * there already stays as it is: `same` or `other` says where it leads. Those that are `made` are counted by `countAdoptedTags`.
+ * Makes a tag as another registry had it, with its history; nobody is told, as nothing changed for anybody. One that is there
+ * already stays as it is: `same` or `other` says where it leads; nor is one made that leads to no manifest (`dangling`).
+ * Those that are `made` are counted by `countAdoptedTags`.
  */
-export async function adoptTag(tx: Session, { repositoryId, name, moves, by }: AdoptedTag): Promise<'made' | 'same' | 'other'> {
+export async function adoptTag(
+  tx: Session,
+  { repositoryId, name, moves, by }: AdoptedTag,
+): Promise<'made' | 'same' | 'other' | 'dangling'> {
   const last = moves.at(-1);
   if (last === undefined) throw new Error('a tag that leads nowhere is none');
-  const existing = await findTag(tx, repositoryId, name);
-  if (existing !== undefined) return existing === last.digest ? 'same' : 'other';
-  await tx.run(upsertTag, { repositoryId, name, digest: last.digest, now: last.at, by });
+  if ((await tx.run(insertTag, { repositoryId, name, digest: last.digest, now: last.at, by })) === 0) {
+    if (!(await findManifest(tx, repositoryId, last.digest))) return 'dangling';
+    return (await findTag(tx, repositoryId, name)) === last.digest ? 'same' : 'other';
+  }
   let previous: string | null = null;
   for (const { digest, at } of moves) {
     await tx.run(insertHistory, { repositoryId, name, digest, previous, now: at, by });

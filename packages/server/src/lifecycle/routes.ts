@@ -1,5 +1,6 @@
 // The room's other face: its route tables, loaded with the management API and not before.
 import type { Route } from '../platform/index.ts';
+import { adoptionRoutes } from './adoption/routes.ts';
 import { collectionRoutes } from './collection/routes.ts';
 import { doctorRoutes } from './doctor/routes.ts';
 import { immutabilityRoutes } from './immutability/routes.ts';
@@ -22,5 +23,6 @@ export function lifecycleRoutes(parts: LifecycleParts): Route[] {
     ...scrubRoutes(parts),
     ...doctorRoutes(parts),
     ...tierRoutes(parts),
+    ...adoptionRoutes(parts),
   ];
 }

@@ -30,5 +30,7 @@ export async function patiently<T>(what: string, work: () => Promise<T>, pauses:
 
 function wordsOf(error: unknown): string {
   const { name = '', message = '' } = (error ?? {}) as Partial<Error>;
-  return message === '' || message === 'UnknownError' ? `the bucket says ${name === '' ? 'nothing that can be understood' : name}` : `${name}: ${message}`;
+  return message === '' || message === 'UnknownError'
+    ? `the bucket says ${name === '' ? 'nothing that can be understood' : name}`
+    : `${name}: ${message}`;
 }

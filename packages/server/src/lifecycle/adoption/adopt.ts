@@ -56,12 +56,14 @@ export async function adoptStorage(parts: AdoptionParts): Promise<AdoptionReport
   return await asOnlyAdoption(parts.database, parts.lease, (held) => run(parts, held));
 }
 
-async function run(parts: AdoptionParts, { hold, signal }: Held): Promise<AdoptionReport> {
+async function run(parts: AdoptionParts, { hold, isFor, signal }: Held): Promise<AdoptionReport> {
   const { database, clock, tree, actor } = parts;
   const wishes = JSON.stringify({ verify: parts.verify, update: parts.update });
   const run = await database.write(async (tx) => {
     await hold(tx);
-    return await beginRun(tx, tree.name, wishes, clock.now());
+    const begun = await beginRun(tx, tree.name, wishes, clock.now());
+    await isFor(tx, begun.id);
+    return begun;
   });
   const continued = run.cursor !== '';
   let { cursor, counts } = run;
@@ -85,7 +87,7 @@ async function run(parts: AdoptionParts, { hold, signal }: Held): Promise<Adopti
   if (parts.verify) {
     for await (const folder of blobFolders(parts)) {
       if (!isAfter(folder, cursor)) continue;
-      await reach(folder, await verifyFolder(parts, { hold, signal }, run, folder));
+      await reach(folder, await verifyFolder(parts, { hold, isFor, signal }, run, folder));
     }
   }
   for await (const found of repositoriesIn(tree)) {

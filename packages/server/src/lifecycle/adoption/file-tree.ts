@@ -10,6 +10,7 @@ import {
   mkdirSync,
   opendirSync,
   openSync,
+  readdirSync,
   readSync,
 } from 'node:fs';
 import { open, rename, rm, unlink } from 'node:fs/promises';
@@ -41,6 +42,11 @@ export function openFileTree(root: string): TreeReader {
     }
   }
 
+  /** At once, which takes half the time. */
+  function allEntries(path: string): readonly Dirent[] {
+    return orNothing(() => readdirSync(path, { withFileTypes: true }), 'ENOENT', 'ENOTDIR') ?? [];
+  }
+
   function stat(path: string): TreeFile | undefined {
     const info = orNothing(() => lstatSync(at(path), { throwIfNoEntry: false }), 'ENOTDIR');
     return info && { path, size: info.size, modifiedAt: Math.floor(info.mtimeMs), isFile: info.isFile() };
@@ -61,8 +67,8 @@ export function openFileTree(root: string): TreeReader {
   return {
     name: root,
     isFlat: false,
-    *entries(path) {
-      for (const entry of entries(at(path))) yield { name: entry.name, isFolder: entry.isDirectory() };
+    *entries(path, { few = false } = {}) {
+      for (const entry of few ? allEntries(at(path)) : entries(at(path))) yield { name: entry.name, isFolder: entry.isDirectory() };
     },
     files: (path) => filesBelow(path, '', DEPTH),
     stat,
@@ -76,7 +82,8 @@ export function openFileTree(root: string): TreeReader {
           if (!file.isFile || file.size > most) return file;
           const bytes = Buffer.allocUnsafe(file.size);
           let length = 0;
-          for (let read = -1; length < file.size && read !== 0; length += read) read = readSync(fd, bytes, length, file.size - length, length);
+          for (let read = -1; length < file.size && read !== 0; length += read)
+            read = readSync(fd, bytes, length, file.size - length, length);
           return { ...file, bytes: bytes.subarray(0, length) };
         } finally {
           closeSync(fd);

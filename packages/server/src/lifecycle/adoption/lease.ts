@@ -7,13 +7,14 @@ const query = queriesOf<AdoptionTables>('adoption');
 const takeLease = query<{ holder: string; who: string; now: number; until: number }>()('takeLease', (db, p) =>
   db
     .insertInto('adoption_lease')
-    .values({ id: 1, holder: p('holder'), who: p('who'), taken_at: p('now'), held_until: p('until') })
+    .values({ id: 1, holder: p('holder'), who: p('who'), run_id: null, taken_at: p('now'), held_until: p('until') })
     .onConflict((conflict) =>
       conflict
         .column('id')
         .doUpdateSet((eb) => ({
           holder: eb.ref('excluded.holder'),
           who: eb.ref('excluded.who'),
+          run_id: eb.ref('excluded.run_id'),
           taken_at: eb.ref('excluded.taken_at'),
           held_until: eb.ref('excluded.held_until'),
         }))
@@ -26,10 +27,16 @@ const renewLease = query<{ holder: string; until: number }>()('renewLease', (db,
     .set({ held_until: p('until') })
     .where('holder', '=', p('holder')),
 );
+const leaseForRun = query<{ holder: string; runId: number }>()('leaseForRun', (db, p) =>
+  db
+    .updateTable('adoption_lease')
+    .set({ run_id: p('runId') })
+    .where('holder', '=', p('holder')),
+);
 const endLease = query<{ holder: string }>()('endLease', (db, p) => db.deleteFrom('adoption_lease').where('holder', '=', p('holder')));
 const endAnyLease = query()('endAnyLease', (db) => db.deleteFrom('adoption_lease'));
 const leaseRow = query()('lease', (db) =>
-  db.selectFrom('adoption_lease').select(['holder', 'who', 'taken_at as takenAt', 'held_until as heldUntil']).where('id', '=', 1),
+  db.selectFrom('adoption_lease').select(['who', 'run_id as runId', 'taken_at as takenAt', 'held_until as heldUntil']).where('id', '=', 1),
 );
 
 /** A process that gave no sign of life for so long is no more. */
@@ -47,6 +54,8 @@ export interface LeaseOptions {
 export interface Held {
   /** Throws, and so undoes the transaction, where somebody else has the lease. */
   hold(tx: Session): Promise<void>;
+  /** Says which run it is for, in the transaction that begins it or goes on with it. */
+  isFor(tx: Session, runId: number): Promise<void>;
   /** Aborted where somebody else has it. */
   readonly signal: AbortSignal;
 }
@@ -77,7 +86,7 @@ export async function asOnlyAdoption<T>(
     database.write(hold, { durable: false, scope: [] }).catch((error: unknown) => error instanceof Lost && lost.abort(error));
   }, leaseMs / 5);
   try {
-    return await work({ hold, signal: lost.signal });
+    return await work({ hold, isFor: async (tx, runId) => void (await tx.run(leaseForRun, { holder, runId })), signal: lost.signal });
   } finally {
     clearInterval(timer);
     await database.write((tx) => Promise.resolve(tx.run(endLease, { holder }))).catch(() => undefined); // else it runs out
@@ -106,8 +115,8 @@ function refusal({ who, takenAt }: { who: string; takenAt: number }): string {
   return `an adoption is at work on this database, begun by ${who} at ${new Date(takenAt).toISOString()}; wait for its end`;
 }
 
-/** The adoption at work now, as far as its sign of life tells. */
-export async function findAtWork(session: Session, now: number): Promise<{ readonly who: string } | undefined> {
+/** Who is at work on a run now, as far as a sign of life tells. */
+export async function atWorkOn(session: Session, runId: number, now: number): Promise<string | undefined> {
   const lease = await session.first(leaseRow, {});
-  return lease && lease.heldUntil > now ? { who: lease.who } : undefined;
+  return lease && lease.runId === runId && lease.heldUntil > now ? lease.who : undefined;
 }

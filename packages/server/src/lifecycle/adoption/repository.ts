@@ -217,8 +217,7 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
     const missing: string[] = [];
     for (const child of config.sparseIndexes ? [] : manifest.children)
       if (!(await findManifest(tx, id, child.digest))) missing.push(child.digest);
-    if (missing.length > 0)
-      return incomplete(`${missing.length} of its manifests were not adopted: ${missing.slice(0, SHOWN).join(', ')}`);
+    if (missing.length > 0) return incomplete(`${missing.length} of its manifests were not adopted: ${missing.slice(0, SHOWN).join(', ')}`);
     const added = parts.filter((layer) => !layer.isKnown);
     for (const layer of added) await adoptBlob(tx, id, layer, clock.now());
     for (const layer of config.sparseImages ? [] : added)
@@ -279,10 +278,10 @@ export async function adoptRepository(context: AdoptionContext, name: string): P
     const all = historyOf(moves, { digest, at });
     newest = Math.max(newest, all.at(-1)?.at ?? 0);
     await batch.add(async (tx): Promise<Outcome> => {
-      if (repositoryId === undefined || !(await findManifest(tx, repositoryId, digest)))
-        return { finding: finding('dangling-tag', tag, `${digest} was not adopted`) };
       const by = context.actor.name;
-      const outcome = await adoptTag(tx, { repositoryId, name: tag, moves: all, by });
+      const outcome = repositoryId === undefined ? 'dangling' : await adoptTag(tx, { repositoryId, name: tag, moves: all, by });
+      if (repositoryId === undefined || outcome === 'dangling')
+        return { finding: finding('dangling-tag', tag, `${digest} was not adopted`) };
       if (outcome === 'other') {
         if (!context.update) return { finding: finding('other-tag', tag, `the storage has it at ${digest}`) };
         try {

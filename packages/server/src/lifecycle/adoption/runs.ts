@@ -1,4 +1,4 @@
-import { queriesOf, type Session } from '../../platform/index.ts';
+import { type Order, queriesOf, type Session } from '../../platform/index.ts';
 import { type Counts, type Finding, type FindingKind, NOTHING } from './findings.ts';
 import type { AdoptionTables } from './schema.ts';
 
@@ -23,6 +23,17 @@ const unfinishedRun = query<{ source: string; wishes: string }>()('unfinishedRun
     .limit(1),
 );
 const lastRun = query()('lastRun', (db) => db.selectFrom('adoption_run').select(RUN).orderBy('id', 'desc').limit(1));
+const runById = query<{ id: number }>()('run', (db, p) => db.selectFrom('adoption_run').select(RUN).where('id', '=', p('id')));
+const listRuns = (name: string, order: Order) =>
+  query<{ last: number; limit: number }>()(name, (db, p) =>
+    db
+      .selectFrom('adoption_run')
+      .select(RUN)
+      .where('id', order === 'asc' ? '>' : '<', p('last'))
+      .orderBy('id', order)
+      .limit(p('limit')),
+  );
+const RUNS = { asc: listRuns('runs', 'asc'), desc: listRuns('runsDown', 'desc') } as const;
 const saveRun = query<{ id: number; cursor: string; counts: string; finishedAt: number | null }>()('saveRun', (db, p) =>
   db
     .updateTable('adoption_run')
@@ -56,6 +67,25 @@ const findingsAfter = query<Place>()('findingsAfter', (db, p) =>
     .where((eb) =>
       eb.or([eb('repository', '>', p('repository')), eb.and([eb('repository', '=', p('repository')), eb('subject', '>', p('subject'))])]),
     )
+    .orderBy('repository')
+    .orderBy('subject')
+    .limit(p('limit')),
+);
+type Position = { runId: number; only: string; kind: string; repository: string; subject: string; limit: number };
+const pageOfFindings = query<Position>()('findings', (db, p) =>
+  db
+    .selectFrom('adoption_finding')
+    .select(['kind', 'repository', 'subject', 'detail'])
+    .where('run_id', '=', p('runId'))
+    .where((eb) => eb.or([eb(p('only'), '=', ''), eb('kind', '=', p('only'))]))
+    .where((eb) =>
+      eb.or([
+        eb('kind', '>', p('kind')),
+        eb.and([eb('kind', '=', p('kind')), eb('repository', '>', p('repository'))]),
+        eb.and([eb('kind', '=', p('kind')), eb('repository', '=', p('repository')), eb('subject', '>', p('subject'))]),
+      ]),
+    )
+    .orderBy('kind')
     .orderBy('repository')
     .orderBy('subject')
     .limit(p('limit')),
@@ -109,6 +139,15 @@ export async function findLastRun(session: Session): Promise<Run | undefined> {
   return row && toRun(row);
 }
 
+export async function findRun(session: Session, id: number): Promise<Run | undefined> {
+  const row = await session.first(runById, { id });
+  return row && toRun(row);
+}
+
+export async function pageOfRuns(session: Session, page: { order: Order; last: number; limit: number }): Promise<Run[]> {
+  return (await session.all(RUNS[page.order], { last: page.last, limit: page.limit })).map(toRun);
+}
+
 /** Notes how far a run came, in the transaction of its last change. */
 export async function saveProgress(
   tx: Session,
@@ -160,4 +199,9 @@ export async function* findingsOf(
     last = { repository: end.repository, subject: end.subject };
     left -= rows.length;
   }
+}
+
+/** Findings in order of kind, repository and subject, after one of them; of one kind, or of all where `only` is empty. */
+export async function findingsAfterPosition(session: Session, position: Position): Promise<Finding[]> {
+  return (await session.all(pageOfFindings, position)) as Finding[];
 }

@@ -18,7 +18,7 @@ export interface AdoptionTables {
     finished_at: number | null;
   };
   /** One row at the most: who is at it, as there is one adoption on a database at a time. */
-  adoption_lease: { id: number; holder: string; who: string; taken_at: number; held_until: number };
+  adoption_lease: { id: number; holder: string; who: string; run_id: number | null; taken_at: number; held_until: number };
   /** What could not be adopted, or does not belong where it is, each once. */
   adoption_finding: { run_id: number; kind: string; repository: string; subject: string; detail: string };
 }
@@ -54,6 +54,7 @@ export const adoptionMigrations: readonly Migration[] = [
         .addColumn('id', 'integer', (c) => c.primaryKey())
         .addColumn('holder', 'text', (c) => c.notNull())
         .addColumn('who', 'text', (c) => c.notNull())
+        .addColumn('run_id', 'integer')
         .addColumn('taken_at', 'bigint', (c) => c.notNull())
         .addColumn('held_until', 'bigint', (c) => c.notNull()),
     ],

@@ -3,11 +3,13 @@ import type { TagMove } from '../../catalog/index.ts';
 import type { MaybePromise } from '../../platform/index.ts';
 import { ahead } from './ahead.ts';
 import { digestIn, digestOfLink, LINK_MOST, tagFileOf } from './layout.ts';
-import { type TreeContent, type TreeFile, type TreeReader, Unreadable } from './tree.ts';
+import { type TreeContent, type TreeEntry, type TreeFile, type TreeReader, Unreadable } from './tree.ts';
 
 /** Former positions of one tag that are kept, the newest. */
 export const MOVES_MOST = 10_000;
 const TRIES = 3;
+/** Tags that are put in order; some MiB of memory. */
+const SORTED = 50_000;
 /** Tags of a bucket whose links are asked for at once. */
 const AT_ONCE = 48;
 
@@ -42,7 +44,7 @@ export async function* tagFolders(tree: TreeReader, folder: string, thorough: bo
     yield* ahead(listed(tree.files(folder)), tree.isFlat ? AT_ONCE : 1, open);
     return;
   }
-  for await (const { name, isFolder } of tree.entries(folder)) {
+  for await (const { name, isFolder } of sorted(tree.entries(folder))) {
     const found = isFolder && isTag(name) ? await probed(tree, folder, name) : undefined;
     if (found) {
       yield found;
@@ -52,6 +54,18 @@ export async function* tagFolders(tree: TreeReader, folder: string, thorough: bo
     const files = isFolder ? below(tree, folder, name) : [{ path: name, size: 0, modifiedAt: 0, isFile: false }];
     for await (const other of listed(files)) yield 'stray' in other ? other : await opened(tree, folder, other);
   }
+}
+
+/** In the order of names, so many at a time: rows that come in the order of an index are written once. */
+async function* sorted(entries: Iterable<TreeEntry> | AsyncIterable<TreeEntry>): AsyncGenerator<TreeEntry> {
+  let some: TreeEntry[] = [];
+  const inOrder = () => some.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for await (const entry of entries) {
+    if (some.push(entry) < SORTED) continue;
+    yield* inOrder();
+    some = [];
+  }
+  yield* inOrder();
 }
 
 async function* below(tree: TreeReader, folder: string, name: string): AsyncGenerator<TreeFile> {
@@ -96,9 +110,9 @@ async function probed(tree: TreeReader, folder: string, tag: string): Promise<Ta
   const current = await currentOf(() => tree.read(`${path}/current/link`, LINK_MOST));
   if (current === undefined || current instanceof Unreadable) return undefined;
   let moves: TagMove[] = [];
-  for await (const algorithm of tree.entries(`${path}/index`)) {
+  for await (const algorithm of tree.entries(`${path}/index`, { few: true })) {
     if (!algorithm.isFolder) return undefined;
-    for await (const { name } of tree.entries(`${path}/index/${algorithm.name}`)) {
+    for await (const { name } of tree.entries(`${path}/index/${algorithm.name}`, { few: true })) {
       const link = `${algorithm.name}/${name}/link`;
       const digest = digestOfLink(link);
       if (digest === undefined) return undefined;

@@ -32,8 +32,11 @@ export interface TreeReader {
    * that many are to be asked for at once. Else each folder is a look of its own, and nothing is waited for.
    */
   readonly isFlat: boolean;
-  /** What lies directly in a folder, in no order; nothing where there is no such folder. */
-  entries(path: string): Iterable<TreeEntry> | AsyncIterable<TreeEntry>;
+  /**
+   * What lies directly in a folder, in no order; nothing where there is no such folder. `few`: no more are expected than memory
+   * has room for.
+   */
+  entries(path: string, options?: { readonly few?: boolean }): Iterable<TreeEntry> | AsyncIterable<TreeEntry>;
   /** All files below a folder, those of one subfolder together; none where there is no such folder. */
   files(path: string): Iterable<TreeFile> | AsyncIterable<TreeFile>;
   /** Undefined where there is no such file. */

@@ -18,8 +18,8 @@ import {
 } from '../../catalog/index.ts';
 import type { BlobReader, BlobStore } from '../../content/index.ts';
 import { AppError, type AuditActor, createJobRunner, loadConfig, queriesOf } from '../../platform/index.ts';
-import { folderSource } from './folder-source.ts';
 import { beginRun } from '../adoption/runs.ts';
+import { folderSource } from './folder-source.ts';
 import { orphanGraceMs, requestPass, scrubJobs, suspectBlob } from './jobs.ts';
 import { createPace, UNPACED } from './pace.ts';
 import type { RepairSource } from './repair.ts';

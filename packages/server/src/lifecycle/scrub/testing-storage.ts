@@ -47,7 +47,14 @@ export async function testStorage(): Promise<TestStorage> {
   const root = join(folder, 'storage');
   const file = join(folder, 'test.db');
   const database = openSqlite(file, { checkpoint: false });
-  await database.migrate([...catalogMigrations, ...jobMigrations, ...outboxMigrations, ...auditMigrations, ...scrubMigrations, ...adoptionMigrations]);
+  await database.migrate([
+    ...catalogMigrations,
+    ...jobMigrations,
+    ...outboxMigrations,
+    ...auditMigrations,
+    ...scrubMigrations,
+    ...adoptionMigrations,
+  ]);
   const blobs = openFileStore(root);
   let now = 1_000_000;
   const clock = {

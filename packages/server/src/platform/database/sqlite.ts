@@ -13,6 +13,8 @@ import { applyMigrations, MIGRATION_TABLE } from './sqlite-migrations.ts';
 
 const BUSY_LIMIT_MS = 10_000;
 const BATCH = 16;
+/** Memory of a connection for pages. */
+const CACHE_MIB = 8;
 /** A change of nothing that is written all the same. */
 const PING = 'UPDATE migration SET applied_at = applied_at WHERE rowid = (SELECT min(rowid) FROM migration)';
 
@@ -32,12 +34,14 @@ class Connection implements Session {
   readonly changed = new Set<string>();
   readonly #prepared = new Map<Query<never, unknown>, Prepared>();
 
-  constructor(path: string, busyTimeout: number) {
+  constructor(path: string, busyTimeout: number, cacheMib?: number) {
     this.raw = new DatabaseSync(path, { timeout: busyTimeout });
     // NORMAL: the log is synced by WalSync, once for all transactions that wait, off the event loop.
     this.raw.exec(
-      'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA cache_size=-8000',
+      `PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA cache_size=-${(cacheMib ?? CACHE_MIB) * 1000}`,
     );
+    // Else what a savepoint would restore goes to a file, page by page.
+    if (cacheMib !== undefined) this.raw.exec('PRAGMA temp_store=MEMORY');
   }
 
   all<P, R>(query: Query<P, R>, params: P): R[] {
@@ -83,6 +87,8 @@ interface Job {
 interface SqliteOptions {
   /** This process moves the log into the database file; one of those that share the file should. */
   readonly checkpoint: boolean;
+  /** Memory for pages that transactions change: what does not fit is written more than once. Default 8. */
+  readonly cacheMib?: number;
   /** Told of each change how long it took in seconds, the wait for others and for the disk included. */
   readonly onWrite?: (seconds: number) => void;
 }
@@ -104,9 +110,9 @@ class SqliteDatabase implements Database {
   #pumping: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(path: string, { checkpoint, onWrite }: SqliteOptions) {
+  constructor(path: string, { checkpoint, cacheMib, onWrite }: SqliteOptions) {
     this.#onWrite = onWrite;
-    this.#writer = new Connection(path, 5000);
+    this.#writer = new Connection(path, 5000, cacheMib);
     this.#writer.raw.exec(MIGRATION_TABLE);
     this.#writer.raw.exec('PRAGMA busy_timeout=0');
     this.#reader = new Connection(path, 5000);
