@@ -11,7 +11,7 @@ const query = queriesOf<CatalogTables>('catalog');
 const tagDigest = query<{ repositoryId: number; name: string }>()('tagDigest', (db, p) =>
   db.selectFrom('tag').select('digest').where('repository_id', '=', p('repositoryId')).where('name', '=', p('name')),
 );
-export const upsertTag = query<{ repositoryId: number; name: string; digest: string; now: number; by: string }>()('upsertTag', (db, p) =>
+const upsertTag = query<{ repositoryId: number; name: string; digest: string; now: number; by: string }>()('upsertTag', (db, p) =>
   db
     .insertInto('tag')
     .values({ repository_id: p('repositoryId'), name: p('name'), digest: p('digest'), updated_at: p('now'), updated_by: p('by') })

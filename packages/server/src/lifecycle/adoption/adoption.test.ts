@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '@entrepot/oci';
 import fc from 'fast-check';
-import { CompiledQuery } from 'kysely';
 import { afterAll, describe, expect, it } from 'vitest';
 import { accessMigrations } from '../../access/index.ts';
 import { catalogMigrations, findBlob, findManifest, findRepository, findTag } from '../../catalog/index.ts';
@@ -16,7 +15,8 @@ import { blobPath, currentPath, layersPath, linkPath, REPOSITORIES, revisionsPat
 import { isAfter } from './names.ts';
 import { findingsOf } from './runs.ts';
 import { adoptionMigrations } from './schema.ts';
-import { TestStorage } from './testing-storage.ts';
+import { stateOf } from './testing-state.ts';
+import { fill, TestStorage } from './testing-storage.ts';
 
 const store = () =>
   sqliteData([...catalogMigrations, ...accessMigrations, ...auditMigrations, ...outboxMigrations, ...jobMigrations, ...adoptionMigrations]);
@@ -63,53 +63,6 @@ async function findings(database: Session, { run: id, findings: counts }: Adopti
     for await (const { repository, subject } of findingsOf(database, id, kind as FindingKind)) all.push(`${kind} ${repository} ${subject}`);
   }
   return all;
-}
-
-/** Everything that the catalogue says, but numbers and times of rows. */
-async function stateOf(database: Database): Promise<unknown> {
-  const state: Record<string, unknown> = {};
-  const read = async (table: string, sql: string) => {
-    const query = {
-      name: `test.${table}.${Math.random()}`,
-      build: () => ({ compile: () => ({ ...CompiledQuery.raw(sql), query: { kind: 'SelectQueryNode' } }) }),
-    };
-    state[table] = await database.all(query as never, {} as never);
-  };
-  const named = 'FROM repository r JOIN';
-  await read(
-    'blobs',
-    `SELECT r.name, x.digest, x.size, x.unneeded_since IS NULL AS needed ${named} repository_blob x ON x.repository_id = r.id ORDER BY 1, 2`,
-  );
-  await read('stored', 'SELECT digest, size, state, review_at FROM stored_blob ORDER BY 1');
-  await read(
-    'manifests',
-    `SELECT r.name, x.digest, x.created_at, x.subject, x.content_size, c.bytes ${named} manifest x ON x.repository_id = r.id JOIN manifest_content c ON c.manifest_id = x.id ORDER BY 1, 2`,
-  );
-  await read('references', `SELECT r.name, x.digest, x.kind ${named} manifest_reference x ON x.repository_id = r.id ORDER BY 1, 2, 3`);
-  await read('tags', `SELECT r.name, x.name AS tag, x.digest, x.updated_at ${named} tag x ON x.repository_id = r.id ORDER BY 1, 2`);
-  await read(
-    'history',
-    `SELECT r.name, x.name AS tag, x.digest, x.previous_digest, x.changed_at ${named} tag_history x ON x.repository_id = r.id ORDER BY 1, 2, x.id`,
-  );
-  await read(
-    'usage',
-    'SELECT project_id, sum(bytes) AS bytes, sum(repositories) AS repositories, sum(tags) AS tags FROM project_usage GROUP BY 1 ORDER BY 1',
-  );
-  return state;
-}
-
-/** Some of everything, sound and damaged. */
-function filled(): TestStorage {
-  const storage = newStorage();
-  const images = ['a', 'b', 'c', 'd'].map((content, index) => storage.image('demo/app', content, { at: 4_000_000 - index * 1000 }));
-  const index = storage.index('demo/app', images.slice(0, 2), 1_000_000); // older than what it needs
-  storage.tag('demo/app', 'multi', index);
-  storage.tag('demo/app', 'moved', images[0] ?? '', images[2] ?? '', images[3] ?? '');
-  storage.image('demo/app/below', 'e');
-  storage.tag('other', 'latest', storage.image('other', 'f'));
-  storage.index('other', [digestOf('nowhere')]);
-  storage.tag('other', 'nowhere', digestOf('nowhere'));
-  return storage;
 }
 
 describe('adoption', () => {
@@ -291,7 +244,7 @@ describe('adoption', () => {
 
   it('again finds the same and changes nothing, but takes what came meanwhile; tags that moved follow when that is asked for', async () => {
     const database = await newDatabase();
-    const storage = filled();
+    const storage = fill(newStorage());
     const first = await run(database, storage);
     const before = await stateOf(database);
     const second = await run(database, storage);
@@ -309,7 +262,7 @@ describe('adoption', () => {
   });
 
   it('cut off after any of its transactions goes on, and ends as if it had not been', async () => {
-    const storage = filled();
+    const storage = fill(newStorage());
     const whole = await newDatabase();
     const expected = await run(whole, storage);
     const state = await stateOf(whole);

@@ -67,7 +67,7 @@ export function adoptionRoutes({ database, clock }: { readonly database: Databas
   async function viewOf({ id, source, wishes, cursor, counts, startedAt, finishedAt }: Run): Promise<Static<typeof RunView>> {
     const { verify = false, update = false } = JSON.parse(wishes) as { verify?: boolean; update?: boolean };
     const findings = await findingCounts(database, id);
-    const damage = Object.entries(findings).reduce((sum, [kind, count]) => sum + (FINDINGS[kind as FindingKind]?.damage ? count : 0), 0);
+    const damage = Object.entries(findings).reduce((sum, [kind, count]) => sum + (FINDINGS[kind as FindingKind].damage ? count : 0), 0);
     const by = finishedAt === null ? await atWorkOn(database, id, clock.now()) : undefined;
     const state = finishedAt !== null ? 'done' : by === undefined ? 'cut-off' : 'running';
     return {

@@ -6,7 +6,7 @@ import { digestIn, digestOfLink, LINK_MOST, tagFileOf } from './layout.ts';
 import { type TreeContent, type TreeEntry, type TreeFile, type TreeReader, Unreadable } from './tree.ts';
 
 /** Former positions of one tag that are kept, the newest. */
-export const MOVES_MOST = 10_000;
+const MOVES_MOST = 10_000;
 const TRIES = 3;
 /** Tags that are put in order; some MiB of memory. */
 const SORTED = 50_000;

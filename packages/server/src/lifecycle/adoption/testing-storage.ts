@@ -57,3 +57,16 @@ export class TestStorage {
     this.file(currentPath(name, tag), digests.at(-1) ?? '', 2_000_000 + (digests.length - 1) * 1000);
   }
 }
+
+/** Some of everything, sound and damaged. */
+export function fill(storage: TestStorage): TestStorage {
+  const images = ['a', 'b', 'c', 'd'].map((content, index) => storage.image('demo/app', content, { at: 4_000_000 - index * 1000 }));
+  const index = storage.index('demo/app', images.slice(0, 2), 1_000_000); // older than what it needs
+  storage.tag('demo/app', 'multi', index);
+  storage.tag('demo/app', 'moved', images[0] ?? '', images[2] ?? '', images[3] ?? '');
+  storage.image('demo/app/below', 'e');
+  storage.tag('other', 'latest', storage.image('other', 'f'));
+  storage.index('other', [digestOf('nowhere')]);
+  storage.tag('other', 'nowhere', digestOf('nowhere'));
+  return storage;
+}
