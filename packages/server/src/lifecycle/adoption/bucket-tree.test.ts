@@ -122,8 +122,8 @@ describeOnS3('a storage in a bucket', () => {
   it('F: a server that stays down ends in an error, and in no answer', async () => {
     file('one/link', 'x');
     proxy.inject(() => ({ kind: 'answer', status: 503, body: ERROR('SlowDown') }));
-    await expect(tree.read('one/link', 100)).rejects.toThrow('s3://registry/one/link: SlowDown');
-    await expect(gather(tree.files('one'))).rejects.toThrow('SlowDown');
+    await expect(tree.read('one/link', 100)).rejects.toThrow(/^s3:\/\/registry\/one\/link: (SlowDown|AbortError)/);
+    await expect(gather(tree.files('one'))).rejects.toThrow(/SlowDown|AbortError/);
   });
 
   it('says at once what the server refuses, and what lies in an archive', async () => {
