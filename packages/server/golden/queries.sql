@@ -226,6 +226,44 @@ select "id", "name", "password_hash" as "passwordHash", "disabled", "generation"
 select "id", "name", "password_hash" as "passwordHash", "disabled", "generation" from "user" where "name" = ?;
 -- access.userKey
 select "id" from "user" where "name" = ?;
+-- adoption.countFindings
+select "kind", count(*) as "count" from "adoption_finding" where "run_id" = ? group by "kind";
+-- adoption.endAnyLease
+delete from "adoption_lease";
+-- adoption.endLease
+delete from "adoption_lease" where "holder" = ?;
+-- adoption.finding
+select "detail" from "adoption_finding" where "run_id" = ? and "kind" = ? and "repository" = ? and "subject" = ?;
+-- adoption.findings
+select "kind", "repository", "subject", "detail" from "adoption_finding" where "run_id" = ? and (? = ? or "kind" = ?) and ("kind" > ? or ("kind" = ? and "repository" > ?) or ("kind" = ? and "repository" = ? and "subject" > ?)) order by "kind", "repository", "subject" limit ?;
+-- adoption.findingsAfter
+select "repository", "subject", "detail" from "adoption_finding" where "run_id" = ? and "kind" = ? and ("repository" > ? or ("repository" = ? and "subject" > ?)) order by "repository", "subject" limit ?;
+-- adoption.forgetFindings
+delete from "adoption_finding" where "run_id" in (select "adoption_run"."id" from "adoption_run" where "source" = ? and "adoption_run"."id" < ? limit ?);
+-- adoption.insertFinding
+insert into "adoption_finding" ("run_id", "kind", "repository", "subject", "detail") values (?, ?, ?, ?, ?) on conflict ("run_id", "kind", "repository", "subject") do nothing;
+-- adoption.insertRun
+insert into "adoption_run" ("source", "wishes", "cursor", "counts", "started_at", "finished_at") values (?, ?, ?, ?, ?, ?) returning "id";
+-- adoption.lastRun
+select "id", "source", "wishes", "cursor", "counts", "started_at" as "startedAt", "finished_at" as "finishedAt" from "adoption_run" order by "id" desc limit ?;
+-- adoption.lease
+select "who", "run_id" as "runId", "taken_at" as "takenAt", "held_until" as "heldUntil" from "adoption_lease" where "id" = ?;
+-- adoption.leaseForRun
+update "adoption_lease" set "run_id" = ? where "holder" = ?;
+-- adoption.renewLease
+update "adoption_lease" set "held_until" = ? where "holder" = ?;
+-- adoption.run
+select "id", "source", "wishes", "cursor", "counts", "started_at" as "startedAt", "finished_at" as "finishedAt" from "adoption_run" where "id" = ?;
+-- adoption.runs
+select "id", "source", "wishes", "cursor", "counts", "started_at" as "startedAt", "finished_at" as "finishedAt" from "adoption_run" where "id" > ? order by "id" asc limit ?;
+-- adoption.runsDown
+select "id", "source", "wishes", "cursor", "counts", "started_at" as "startedAt", "finished_at" as "finishedAt" from "adoption_run" where "id" < ? order by "id" desc limit ?;
+-- adoption.saveRun
+update "adoption_run" set "cursor" = ?, "counts" = ?, "finished_at" = ? where "id" = ?;
+-- adoption.takeLease
+insert into "adoption_lease" ("id", "holder", "who", "run_id", "taken_at", "held_until") values (?, ?, ?, ?, ?, ?) on conflict ("id") do update set "holder" = "excluded"."holder", "who" = "excluded"."who", "run_id" = "excluded"."run_id", "taken_at" = "excluded"."taken_at", "held_until" = "excluded"."held_until" where "adoption_lease"."held_until" <= ?;
+-- adoption.unfinishedRun
+select "id", "source", "wishes", "cursor", "counts", "started_at" as "startedAt", "finished_at" as "finishedAt" from "adoption_run" where "source" = ? and "wishes" = ? and "finished_at" is null order by "id" desc limit ?;
 -- audit.head
 select "seq", "hash" from "audit_head" where "id" = ?;
 -- audit.insertRecord
@@ -238,6 +276,8 @@ insert into "project_blob" ("project_id", "digest", "size", "links") select "rep
 insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") select "repository"."project_id", repository.id % 32 as "stripe", cast(? as bigint) as "bytes", cast(? as bigint) as "repositories", cast(? as bigint) as "tags", 1 as "changes" from "repository" where "repository"."id" = ? on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ? returning "project_usage"."project_id" as "projectId", (select "project_quota"."version" from "project_quota" where "project_quota"."project_id" = "project_usage"."project_id") as "limited";
 -- catalog.adjustUsage
 insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") values (?, ?, ?, ?, ?, ?) on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ?;
+-- catalog.adoptTag
+insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by") select "manifest"."repository_id", cast(? as text) as "name", "manifest"."digest", cast(? as bigint) as "updated_at", cast(? as text) as "updated_by" from "manifest" where "manifest"."repository_id" = ? and "manifest"."digest" = ? on conflict ("repository_id", "name") do nothing;
 -- catalog.adoptTrashItems
 update "trash_item" set "with_id" = ? where "with_id" = ?;
 -- catalog.anyAlert

@@ -792,6 +792,16 @@ create table "adoption_finding" (
   constraint "adoption_finding_pk" primary key ("run_id", "kind", "repository", "subject")
 );
 
+-- 0002-adoption-lease
+create table "adoption_lease" (
+  "id" integer primary key,
+  "holder" text not null,
+  "who" text not null,
+  "run_id" integer,
+  "taken_at" bigint not null,
+  "held_until" bigint not null
+);
+
 -- 0001-layout
 create table "layout_fill" (
   "id" integer primary key,
