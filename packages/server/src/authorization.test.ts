@@ -255,7 +255,7 @@ test('who may use which route of the management API', async () => {
   }
   expect(cells).toBeGreaterThan(2000);
   await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot('../golden/authorization.txt');
-}, 900_000);
+}, 300_000);
 
 const DIGEST = digestOf('nothing of the kind');
 /** What changes nothing even where it is allowed: for each route of the distribution API something that is there, and something that is not. */
@@ -303,4 +303,4 @@ test('who may do what over the distribution API', async () => {
     }
   }
   await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot('../golden/authorization-v2.txt');
-}, 900_000);
+}, 300_000);

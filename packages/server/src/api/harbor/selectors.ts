@@ -2,7 +2,7 @@ import Type, { type Static } from 'typebox';
 import { AppError } from '../../platform/index.ts';
 
 /** A pattern as Harbor writes it: `decoration` says what it is over, and whether it must match or must not. */
-export const Selector = Type.Object({
+const Selector = Type.Object({
   kind: Type.Optional(Type.String({ maxLength: 32 })),
   decoration: Type.Optional(Type.String({ maxLength: 32 })),
   pattern: Type.String({ minLength: 1, maxLength: 512 }),

@@ -29,7 +29,7 @@ export interface Finding {
 }
 
 /** How advisories name a component: of distributions by its source package. */
-export function subjectOf({ name, version, source }: Pick<Component, 'name' | 'version' | 'source'>): {
+function subjectOf({ name, version, source }: Pick<Component, 'name' | 'version' | 'source'>): {
   readonly name: string;
   readonly version: string;
 } {
