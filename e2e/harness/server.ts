@@ -58,7 +58,10 @@ export async function startServer({
 }: ServerOptions = {}): Promise<TestServer> {
   const database = databaseUrl ?? (await databaseOfRun(dataDir));
   const variables = database === undefined ? {} : { ENTREPOT_DATABASE_URL: database };
-  const flags = Object.entries({ listen: '127.0.0.1:0', data: dataDir, ...options }).flatMap(([key, value]) => [`--${key}`, value]);
+  const flags = Object.entries({ listen: '127.0.0.1:0', data: dataDir, inventory: 'false', ...options }).flatMap(([key, value]) => [
+    `--${key}`,
+    value,
+  ]);
   const [program = process.execPath, ...words] = [...wrapper, process.execPath, ENTREPOT, 'serve', ...flags];
   const child = spawn(program, words, {
     env: { ...environment(), ...variables, ENTREPOT_ADMIN_PASSWORD: ADMIN.password, ...env },

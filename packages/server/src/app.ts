@@ -95,10 +95,13 @@ import {
 } from './platform/index.ts';
 import { createRegistry } from './registry/index.ts';
 import { projectsHearingPulls, webhookConsumer, webhookJob, webhookMigrations, webhookPruneJob } from './release/index.ts';
+import { supplyChainConsumers, supplyChainJobs, supplyChainMigrations } from './supply-chain/index.ts';
 
 /** Large transfer buffers of one process: 64 MiB at most. */
 const SLABS = 128;
 const HASH_THREADS = 2;
+/** Jobs of one process at once, those that read layers aside. */
+const JOBS = 4;
 /** With so many requests at once, work in the background steps back. */
 const BUSY_REQUESTS = 8;
 /** Addresses besides those of the distribution API. */
@@ -145,6 +148,7 @@ export const migrations = [
   ...lifecycleMigrations,
   ...idempotencyMigrations,
   ...installationMigrations,
+  ...supplyChainMigrations,
 ];
 
 /** Opens the database, of the data directory or on a server, and brings it up to date, unless that is left to the server. */
@@ -271,11 +275,15 @@ async function buildApp(
   const isBusy = () => running >= BUSY_REQUESTS;
   const repairSources = blobs.spare ? [blobs.spare] : [];
   const lifecycleParts = { database, blobs, tiers: blobs.tiers, clock, log, config, metrics, repairSources, isBusy };
+  const supplyChainParts = { database, blobs, clock, log, config, isBusy };
+  consumers.push(...supplyChainConsumers(supplyChainParts));
   const jobs = createJobRunner({
     database,
     clock,
     log,
     holder,
+    // What reads layers takes no turn of the others.
+    concurrency: JOBS + (config.inventory ? config.inventoryWorkers : 0),
     definitions: [
       ...housekeepingJobs({
         database,
@@ -291,6 +299,7 @@ async function buildApp(
       ...(tierRoom?.tierJobs(lifecycleParts) ?? []),
       ...(compatible && layoutParts ? [compatible.layoutJob(layoutParts, clock)] : []),
       ...consumers.map((consumer) => outboxDelivery(database, clock, consumer)),
+      ...supplyChainJobs(supplyChainParts),
       webhookJob({ database, outbound, seal: webhookSeal, clock, log, failureHours: config.webhookFailureHours }),
       webhookPruneJob({ database, clock, logDays: config.webhookLogDays }),
       checkpointJob({ database, clock, log, key: auditKeys.privateKey, file: paths.checkpoints }),

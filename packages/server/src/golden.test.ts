@@ -8,6 +8,8 @@ import './content/tiers/index.ts';
 import './evidence/routes.ts';
 import './lifecycle/routes.ts';
 import './release/routes.ts';
+import './supply-chain/routes.ts';
+import './supply-chain/inventory/clean.ts';
 import './api/index.ts';
 // And what commands beside a server ask.
 import './backup.ts';

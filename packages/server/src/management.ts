@@ -42,7 +42,7 @@ export type AdaptRoutes = (routes: readonly Route[]) => readonly Route[];
 
 /** All route tables of the management API. */
 async function managementRoutes(parts: ManagementParts): Promise<readonly Route[]> {
-  const [access, catalog, content, evidence, lifecycle, platform, release] = await Promise.all([
+  const [access, catalog, content, evidence, lifecycle, platform, release, supplyChain] = await Promise.all([
     import('./access/routes.ts'),
     import('./catalog/routes.ts'),
     import('./content/routes.ts'),
@@ -50,6 +50,7 @@ async function managementRoutes(parts: ManagementParts): Promise<readonly Route[
     import('./lifecycle/routes.ts'),
     import('./platform/routes.ts'),
     import('./release/routes.ts'),
+    import('./supply-chain/routes.ts'),
   ]);
   return [
     ...access.projectRoutes(parts),
@@ -78,6 +79,7 @@ async function managementRoutes(parts: ManagementParts): Promise<readonly Route[
     ...evidence.forwardingRoutes(parts),
     ...release.webhookRoutes(parts),
     ...lifecycle.lifecycleRoutes(parts),
+    ...supplyChain.supplyChainRoutes(parts),
   ];
 }
 

@@ -7,6 +7,8 @@ import './content/tiers/index.ts';
 import './evidence/routes.ts';
 import './lifecycle/routes.ts';
 import './release/routes.ts';
+import './supply-chain/routes.ts';
+import './supply-chain/inventory/clean.ts';
 import './api/index.ts';
 import { migrations } from './app.ts';
 import { openPostgres } from './platform/database/open-postgres.ts';

@@ -1,5 +1,6 @@
 import { queriesOf, type Session } from '../../platform/index.ts';
-import { INVENTORY_FORMAT } from './layer-store.ts';
+
+import { INVENTORY_FORMAT } from './format.ts';
 import type { InventoryTables } from './schema.ts';
 
 const query = queriesOf<InventoryTables & { manifest: { id: number } }>('inventory');
@@ -35,6 +36,15 @@ const layersOfOlder = query<{ format: number; limit: number }>()('layersOfOlder'
     )
     .limit(p('limit')),
 );
+
+const readyImage = query()('readyImage', (db) =>
+  db.selectFrom('image_inventory').select('id').where('settled', '=', 0).where('waiting', '=', 0).limit(1),
+);
+
+/** Whether there is an image all of whose layers were read, to be put together. */
+export async function isAnyReady(session: Session): Promise<boolean> {
+  return (await session.first(readyImage, {})) !== undefined;
+}
 
 /** How far manifests were looked through. */
 export async function cursorAt(session: Session): Promise<number> {

@@ -36,6 +36,8 @@ export interface Found {
   /** Paths that packages of an operating system own, in whatever form the package manager writes them. */
   readonly owned?: readonly string[];
   readonly osRelease?: OsRelease;
+  /** What of the file is not as it should be, where the rest counts all the same: then the inventory is incomplete. */
+  readonly problem?: string;
 }
 
 /**

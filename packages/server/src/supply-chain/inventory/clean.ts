@@ -1,8 +1,8 @@
 import { enqueue, queriesOf, type Session } from '../../platform/index.ts';
-import { INVENTORY_SCOPE } from './layer-store.ts';
+
+import { INVENTORY_SCOPE, READ_LAYER } from './format.ts';
 import type { InventoryParts } from './parts.ts';
 import type { InventoryTables } from './schema.ts';
-import { READ_LAYER } from './wanting.ts';
 
 const query = queriesOf<
   InventoryTables & { manifest: { id: number; digest: string }; trash_manifest: { item_id: number; digest: string } }

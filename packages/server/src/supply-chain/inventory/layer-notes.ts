@@ -127,6 +127,7 @@ export function createLayerNotes(cataloguers: readonly Cataloguer[]): LayerNotes
     },
     offersOf: (path) => claimants(path).map((cataloguer) => ({ cataloguer, path })),
     found(path, cataloguer, found, budget) {
+      if (found.problem !== undefined) why ??= malformed(`${path}: ${found.problem}`).why;
       const evidence = (found.evidence ?? []).map(({ inside, components }) => {
         const kept = components.flatMap((component) => presentable(component) ?? []);
         if (kept.length < components.length)

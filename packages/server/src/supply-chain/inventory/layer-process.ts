@@ -15,6 +15,12 @@ function say(line: unknown): Promise<void> {
   });
 }
 
+/** The layer's time is that of the processor: how long its bytes take to come is not its fault. */
+function usedMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 let passes = 0;
 
 async function* open(): AsyncGenerator<Uint8Array> {
@@ -23,6 +29,6 @@ async function* open(): AsyncGenerator<Uint8Array> {
   yield* new Socket({ fd: SECOND, readable: true, writable: false });
 }
 
-const inventory = await inventoryLayer({ digest, open }, { cataloguers: CATALOGUERS, limits: { ...LAYER_LIMITS, ...limits } });
+const inventory = await inventoryLayer({ digest, open }, { cataloguers: CATALOGUERS, limits: { ...LAYER_LIMITS, ...limits }, now: usedMs });
 await say({ inventory });
 process.exit(0); // whatever of the layer was not read is not waited for

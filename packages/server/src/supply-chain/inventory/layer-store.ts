@@ -1,12 +1,10 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { type Database, queriesOf, type Session } from '../../platform/index.ts';
+import { INVENTORY_FORMAT, INVENTORY_SCOPE } from './format.ts';
 import { mergeLayers } from './merge.ts';
 import type { Component, LayerInventory } from './model.ts';
 import type { InventoryTables } from './schema.ts';
-
-/** Rises whenever layers are to be read again, as when a cataloguer is added or finds more than before. */
-export const INVENTORY_FORMAT = 1;
 
 const query = queriesOf<InventoryTables>('inventory');
 
@@ -173,9 +171,6 @@ export interface LayerRow {
   readonly durationMs: number;
   readonly madeAt: number | null;
 }
-
-/** Changes of inventories are made one after the other; they need nothing that pushes and pulls hold. */
-export const INVENTORY_SCOPE = { durable: false, scope: ['inventory'] } as const;
 
 const BATCH = 500;
 /** 2^26 bytes of JSON at most: more than any inventory within its limits has. */

@@ -25,9 +25,9 @@ const LOOK_EVERY = 256;
  */
 export async function inventoryLayer(
   source: LayerSource,
-  { cataloguers, limits }: { readonly cataloguers: readonly Cataloguer[]; readonly limits: LayerLimits },
+  { cataloguers, limits, now }: { readonly cataloguers: readonly Cataloguer[]; readonly limits: LayerLimits; readonly now?: () => number },
 ): Promise<LayerInventory> {
-  const budget = createBudget(limits);
+  const budget = createBudget(limits, now);
   const notes = createLayerNotes(cataloguers);
   const files = createFileReader(limits, budget, notes);
   try {

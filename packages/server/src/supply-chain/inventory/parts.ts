@@ -1,5 +1,6 @@
 import type { BlobStore } from '../../content/index.ts';
 import type { Clock, Config, Database, Log } from '../../platform/index.ts';
+import type { LayerScanner } from './scanner.ts';
 
 /** What inventories stand on, handed over by `app.ts`. */
 export interface InventoryParts {
@@ -10,4 +11,6 @@ export interface InventoryParts {
   readonly config: Pick<Config, 'inventory' | 'inventoryWorkers'>;
   /** Whether requests press in this process right now. */
   isBusy?(): boolean;
+  /** What reads layers, if not a process for each. */
+  readonly scanner?: LayerScanner;
 }

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { JobContext } from '../../platform/index.ts';
+import { INVENTORY_SCOPE } from './format.ts';
 import { noteLayer } from './image-store.ts';
-import { findLayer, INVENTORY_SCOPE, markAbsent, saveLayer } from './layer-store.ts';
+import { findLayer, markAbsent, saveLayer } from './layer-store.ts';
 import type { LayerInventory } from './model.ts';
 import type { InventoryParts } from './parts.ts';
 import { type LayerScanner, nothingOf } from './scanner.ts';
@@ -15,7 +16,7 @@ class Absent extends Error {
 }
 
 /** A blob as it is stored, in chunks. Throws Absent. */
-export async function* chunksOfBlob(
+async function* chunksOfBlob(
   { blobs, isBusy = () => false }: Pick<InventoryParts, 'blobs' | 'isBusy'>,
   digest: string,
   signal: AbortSignal,

@@ -5,10 +5,10 @@ export interface ReleaseEnd {
   readonly paid?: string;
 }
 
-/** When the table was made from its source, the community's list at endoflife.date. */
-export const ENDS_AS_OF = '2026-08-22';
-
-/** By `ID` of os-release and the release as `releaseKeyOf` writes it. */
+/**
+ * By `ID` of os-release and the release as `releaseKeyOf` writes it; what ended before 2010 is left out. As the community's list at
+ * endoflife.date had it on 2026-08-22.
+ */
 export const RELEASE_ENDS: Readonly<Record<string, Readonly<Record<string, ReleaseEnd>>>> = {
   debian: {
     '13': { end: '2028-08-09', extended: '2030-06-30' },

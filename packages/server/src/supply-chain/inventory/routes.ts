@@ -18,11 +18,12 @@ import {
   type Session,
 } from '../../platform/index.ts';
 import { supportOf } from './end-of-life.ts';
+import { READ_LAYER } from './format.ts';
 import { findImage, forgetWaiting, type ImageRow, layersOf, wantAgain } from './image-store.ts';
 import { layerContent, newestLayer } from './layer-store.ts';
 import { COMPONENT_TYPES, type Component, type Incomplete } from './model.ts';
 import { imageInventory } from './settle.ts';
-import { kindOfStored, READ_LAYER, wantInventory } from './wanting.ts';
+import { kindOfStored, wantInventory } from './wanting.ts';
 
 const ProjectName = Type.String({ maxLength: 128 });
 const RepositoryName = Type.String({

@@ -3,7 +3,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
-import { readAnswer } from './answer.ts';
 import { LAYER_LIMITS, type LayerLimits } from './limits.ts';
 import type { Incomplete, LayerInventory } from './model.ts';
 
@@ -26,23 +25,30 @@ interface Options {
   readonly limits?: Partial<LayerLimits>;
   /** Layers at once; more wait for their turn. */
   readonly concurrency?: number;
-  /** For tests: what runs in place of the reader. */
+  /** What runs, if not the reader. */
   readonly program?: string;
+  /** How long after the layer's own time the process may take to start and to answer. */
+  readonly graceMs?: number;
+  /** Heap of the process, in MiB. */
+  readonly heap?: number;
+  /** Most resident bytes of the process: its heap, one file of a layer, and what decompresses it. */
+  readonly memory?: number;
+  /** Most bytes of its answer. */
+  readonly answer?: number;
 }
 
-const HEAP_MIB = 512;
-/** Resident memory of the process: its heap, one file of a layer, and what decompresses it. */
-const MEMORY_MOST = 1536 * 2 ** 20;
-const LOOK_MS = 500;
-/** How long after the layer's own time the process may take to start and to answer. */
-const GRACE_MS = 20_000;
-const ANSWER_MOST = 128 * 2 ** 20;
+const LOOK_MS = 200;
 const STDERR_MOST = 4000;
 const SECOND = 3;
 
 /** Reads layers, some at a time. */
-export function createLayerScanner({ limits, concurrency = 1, program }: Options = {}): LayerScanner {
+export function createLayerScanner({ limits, concurrency = 1, ...more }: Options = {}): LayerScanner {
   const waiting: (() => void)[] = [];
+  const settings: Settings = {
+    ...{ program: READER, graceMs: 20_000, heap: 512, memory: 1536 * 2 ** 20, answer: 128 * 2 ** 20 },
+    ...more,
+    limits: { ...LAYER_LIMITS, ...limits },
+  };
   let running = 0;
 
   async function turn(signal: AbortSignal): Promise<void> {
@@ -75,7 +81,8 @@ export function createLayerScanner({ limits, concurrency = 1, program }: Options
       signal.throwIfAborted();
       await turn(signal);
       try {
-        return await scanOne(layer, { ...LAYER_LIMITS, ...limits }, program ?? READER, signal);
+        signal.throwIfAborted();
+        return await scanOne(layer, settings, signal);
       } finally {
         done();
       }
@@ -85,10 +92,10 @@ export function createLayerScanner({ limits, concurrency = 1, program }: Options
 
 const READER = fileURLToPath(new URL('./layer-process.ts', import.meta.url));
 
-async function scanOne(layer: StoredLayer, limits: LayerLimits, program: string, signal: AbortSignal): Promise<LayerInventory> {
-  const child = start(program, { digest: layer.digest, limits });
-  const ended = new AbortController();
-  const stopFeeding = AbortSignal.any([signal, ended.signal]);
+type Settings = Required<Omit<Options, 'limits' | 'concurrency'>> & { readonly limits: LayerLimits };
+
+async function scanOne(layer: StoredLayer, settings: Settings, signal: AbortSignal): Promise<LayerInventory> {
+  const child = start(settings, layer.digest);
   let verdict: Incomplete | undefined;
   const end = (why?: Incomplete) => {
     verdict ??= why;
@@ -96,48 +103,88 @@ async function scanOne(layer: StoredLayer, limits: LayerLimits, program: string,
   };
   const stop = () => end();
   signal.addEventListener('abort', stop, { once: true });
-  const late = setTimeout(() => end({ reason: 'limit', limit: 'time' }), limits.time + GRACE_MS);
+  const source = sourceOf(layer, signal, stop);
+  const begun = performance.now();
   const watch = setInterval(() => {
-    if (residentBytes(child.pid) > MEMORY_MOST) end({ reason: 'limit', limit: 'memory' });
+    // What the storage takes, or requests that press, is not the layer's fault.
+    if (performance.now() - begun - source.waitedMs() > settings.limits.time + settings.graceMs) end({ reason: 'limit', limit: 'time' });
+    if (residentBytes(child.pid) > settings.memory) end({ reason: 'limit', limit: 'memory' });
   }, LOOK_MS);
-  const gone = new Promise<{ code: number | null; signalName: string | null; error?: Error }>((resolve) => {
+  const ending = new Promise<Ending>((resolve) => {
     child.once('error', (error) => resolve({ code: null, signalName: null, error }));
     child.once('close', (code, signalName) => resolve({ code, signalName }));
   });
-  let failure: { readonly error: unknown } | undefined;
-  const feed = async (to: Writable) => {
-    try {
-      await pipeline(Readable.from(watchedSource(layer.open(stopFeeding), (error) => (failure ??= { error }))), to, {
-        signal: stopFeeding,
-      });
-    } catch {
-      if (failure) child.kill('SIGKILL'); // otherwise the process has had enough, or is no more
-    }
-  };
-  const feeding = [feed(child.stdin as Writable)];
   let complaint = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     complaint = `${complaint}${text}`.slice(-STDERR_MOST);
   });
+  for (const pipe of child.stdio) pipe?.on('error', () => undefined); // a process that is no more takes nothing
   try {
-    const [answer, exit] = await Promise.all([
-      linesOf(child.stdout as Readable, end, () => feeding.push(feed(child.stdio[SECOND] as Writable))),
-      gone,
-    ]);
-    ended.abort();
-    await Promise.all(feeding);
+    source.feed(child.stdin as Writable);
+    const text = await linesOf(child.stdout as Readable, settings.answer, end, () => source.feed(child.stdio[SECOND] as Writable));
+    const { error, ...exit } = await ending;
+    await source.stop();
     signal.throwIfAborted();
-    if (failure) throw failure.error;
-    if (exit.error) throw exit.error;
-    const inventory = verdict === undefined && exit.code === 0 ? readAnswer(answer, layer.digest) : undefined;
-    return inventory ?? nothingOf(layer.digest, verdict ?? failureOf(exit, complaint));
+    if (error) throw error;
+    if (verdict) return nothingOf(layer.digest, verdict);
+    // Loaded here: whoever never reads a layer needs no schemas of answers.
+    const inventory = exit.code === 0 ? (await import('./answer.ts')).readAnswer(text, layer.digest) : undefined;
+    return inventory ?? nothingOf(layer.digest, failureOf(exit, complaint));
   } finally {
-    clearTimeout(late);
     clearInterval(watch);
     signal.removeEventListener('abort', stop);
-    ended.abort();
     child.kill('SIGKILL');
+    await source.stop();
   }
+}
+
+interface Ending {
+  readonly code: number | null;
+  readonly signalName: string | null;
+  readonly error?: Error;
+}
+
+/** Feeds a process from a layer. A failure of the layer ends the process; one of the pipe says only that it is no more. */
+function sourceOf(layer: StoredLayer, signal: AbortSignal, onFailure: () => void) {
+  const stopping = new AbortController();
+  const inner = AbortSignal.any([signal, stopping.signal]);
+  const feeding: Promise<void>[] = [];
+  let failure: { readonly error: unknown } | undefined;
+  let waited = 0;
+
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    const chunks = layer.open(inner)[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const since = performance.now();
+        // Not around the yield, to which the pipe throws what is its own matter.
+        const step = await chunks.next().catch((error: unknown) => {
+          failure ??= { error };
+          onFailure();
+          throw error;
+        });
+        waited += performance.now() - since;
+        if (step.done === true) return;
+        yield step.value;
+      }
+    } finally {
+      await chunks.return?.();
+    }
+  }
+
+  return {
+    waitedMs: () => waited,
+    feed(to: Writable): void {
+      feeding.push(pipeline(Readable.from(bytes(), { objectMode: true, highWaterMark: 1 }), to, { signal: inner }).catch(() => undefined));
+    },
+    /** Throws what the layer failed with, unless it was stopped. */
+    async stop(): Promise<void> {
+      const before = failure;
+      stopping.abort();
+      await Promise.all(feeding);
+      if (before && !signal.aborted) throw before.error;
+    },
+  };
 }
 
 /** An inventory that knows only why it says nothing. */
@@ -146,31 +193,21 @@ export function nothingOf(digest: string, incomplete: Incomplete): LayerInventor
   return { digest, ...none, bytes: 0, entries: 0, incomplete };
 }
 
-function failureOf({ code, signalName }: { code: number | null; signalName: string | null }, complaint: string): Incomplete {
+function failureOf({ code, signalName }: Ending, complaint: string): Incomplete {
   if (complaint.includes('heap out of memory') || complaint.includes('ERR_MEMORY_ALLOCATION_FAILED'))
     return { reason: 'limit', limit: 'memory' };
   return { reason: 'failed', detail: `the process that reads layers ended (${code ?? signalName ?? 'without an answer'})` };
 }
 
-/** Tells a failure of the source from one of the pipe. */
-async function* watchedSource(source: AsyncIterable<Uint8Array>, onFailure: (error: unknown) => void): AsyncGenerator<Uint8Array> {
-  try {
-    yield* source;
-  } catch (error) {
-    onFailure(error);
-    throw error;
-  }
-}
-
 /** Reads lines of the process: `again` once, then the answer, whose text is given. */
-async function linesOf(stdout: Readable, end: (why: Incomplete) => void, again: () => void): Promise<string> {
+async function linesOf(stdout: Readable, most: number, end: (why: Incomplete) => void, again: () => void): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   let asked = false;
   try {
     for await (const chunk of stdout as AsyncIterable<Buffer>) {
       size += chunk.length;
-      if (size > ANSWER_MOST) {
+      if (size > most) {
         end({ reason: 'limit', limit: 'components' });
         return '';
       }
@@ -205,17 +242,17 @@ function isolationPrefix(): readonly string[] {
   return isolation;
 }
 
-function start(program: string, order: { readonly digest: string; readonly limits: LayerLimits }): ChildProcess {
-  const [command = process.execPath, ...args] = [
+function start({ program, heap, limits }: Settings, digest: string): ChildProcess {
+  const [command, ...args] = [
     ...isolationPrefix(),
     process.execPath,
     '--permission',
     ...readable(program).map((path) => `--allow-fs-read=${path}`),
-    `--max-old-space-size=${HEAP_MIB}`,
+    `--max-old-space-size=${heap}`,
     '--disable-warning=SecurityWarning',
     program,
-    JSON.stringify(order),
-  ];
+    JSON.stringify({ digest, limits }),
+  ] as [string, ...string[]];
   return spawn(command, args, { env: {}, cwd: '/', stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
 }
 

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Session } from '../../platform/index.ts';
+import { INVENTORY_SCOPE } from './format.ts';
 import { type ImageRow, imagesToSettle, layersOf, settleImage } from './image-store.ts';
-import { evidenceIdsOf, INVENTORY_SCOPE, layerContent } from './layer-store.ts';
+import { evidenceIdsOf, layerContent } from './layer-store.ts';
 import { mergeLayers } from './merge.ts';
 import type { ImageInventory, LayerInventory } from './model.ts';
 import type { InventoryParts } from './parts.ts';

@@ -1,10 +1,8 @@
 import { manifestBytes } from '../../catalog/index.ts';
 import { enqueue, type Session } from '../../platform/index.ts';
+import { READ_LAYER } from './format.ts';
 import { type ImageKind, imageKindOf } from './image-layers.ts';
 import { placesOfImage, wantImage } from './image-store.ts';
-
-/** The job that reads one layer; its key is the layer's digest, so that it is read once however many images have it. */
-export const READ_LAYER = 'inventory.layer';
 
 /** What a stored manifest is, by its bytes in whatever repository; undefined where it is nowhere. */
 export async function kindOfStored(session: Session, digest: string): Promise<ImageKind | undefined> {

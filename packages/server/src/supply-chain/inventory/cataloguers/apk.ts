@@ -17,8 +17,11 @@ export const apk: Cataloguer = {
     const owned: string[] = [];
     let fields = new Map<string, string>();
     let folder = '';
+    let problem: string | undefined;
     const finish = () => {
-      if (fields.size > 0) components.push(packageOf(fields));
+      const component = packageOf(fields);
+      if (component) components.push(component);
+      else if (fields.size > 0) problem = 'an installed package has no name or no version';
       fields = new Map();
       folder = '';
     };
@@ -37,13 +40,13 @@ export const apk: Cataloguer = {
       }
     }
     finish();
-    return { evidence: [{ components }], owned };
+    return { evidence: [{ components }], owned, ...(problem === undefined ? {} : { problem }) };
   },
 };
 
-function packageOf(fields: ReadonlyMap<string, string>): Component {
+function packageOf(fields: ReadonlyMap<string, string>): Component | undefined {
   const [name, version, arch, origin] = ['P', 'V', 'A', 'o'].map((key) => fields.get(key));
-  if (name === undefined || version === undefined) throw malformed('an installed package has no name or no version');
+  if (name === undefined || version === undefined) return undefined;
   return {
     ...{ type: 'apk', name, version },
     ...(arch === undefined ? {} : { arch }),

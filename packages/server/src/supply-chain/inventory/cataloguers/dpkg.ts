@@ -19,7 +19,7 @@ export const dpkg: Cataloguer = {
   wants: () => ({ most: MOST }),
   read({ path, bytes }): Found {
     if (isList(path)) return { owned: [...linesOf(bytes)].map((line) => ownedIn(path, line)).filter((owned) => owned !== '') };
-    return { evidence: [{ components: packagesOf(bytes) }] };
+    return packagesOf(bytes);
   },
 };
 
@@ -36,13 +36,16 @@ function ownedIn(path: string, line: string): string {
   return path.endsWith('.list') ? line : line.replace(/^[0-9a-f]{32} [ *]/, '');
 }
 
-function packagesOf(bytes: Buffer): Component[] {
-  const found: Component[] = [];
+function packagesOf(bytes: Buffer): Found {
+  const components: Component[] = [];
+  let problem: string | undefined;
   for (const fields of stanzasOf(bytes)) {
+    if (!PRESENT.has(fields.get('status')?.split(/\s+/)[2] ?? 'installed')) continue;
     const component = packageOf(fields);
-    if (component) found.push(component);
+    if (component) components.push(component);
+    else problem = 'an installed package has no name or no version';
   }
-  return found;
+  return { evidence: [{ components }], ...(problem === undefined ? {} : { problem }) };
 }
 
 /** Paragraphs of fields (deb822(5)), of the fields that count. */
@@ -66,10 +69,8 @@ function* stanzasOf(bytes: Buffer): Generator<ReadonlyMap<string, string>> {
 }
 
 function packageOf(fields: ReadonlyMap<string, string>): Component | undefined {
-  const state = fields.get('status')?.split(/\s+/)[2] ?? 'installed';
-  if (!PRESENT.has(state)) return undefined;
   const [name, version, arch] = [fields.get('package'), fields.get('version'), fields.get('architecture')];
-  if (name === undefined || version === undefined) throw malformed('an installed package has no name or no version');
+  if (name === undefined || version === undefined) return undefined;
   const source = /^(\S+)(?:\s+\((\S+)\))?$/.exec(fields.get('source') ?? '');
   return {
     ...{ type: 'deb', name, version },
