@@ -1042,6 +1042,92 @@ select "value" from "installation" where "name" = ?;
 delete from "installation" where "name" = ?;
 -- installation.settle
 insert into "installation" ("name", "value") values (?, ?) on conflict ("name") do nothing;
+-- inventory.backlogCursor
+select "manifest_id" as "at" from "inventory_cursor" where "id" = ?;
+-- inventory.componentsAfter
+select "component"."id", exists (select "evidence_component"."evidence_id" from "evidence_component" where "evidence_component"."component_id" = "component"."id") as "isUsed" from "component" where "component"."id" > ? order by "component"."id" limit ?;
+-- inventory.contentOfLayer
+select "bytes" from "layer_content" where "layer_id" = ?;
+-- inventory.deleteComponent
+delete from "component" where "id" = ? and not exists (select "evidence_id" from "evidence_component" where "component_id" = ?);
+-- inventory.deleteExceptions
+delete from "image_exception" where "image_id" = ?;
+-- inventory.deleteImage
+delete from "image_inventory" where "id" = ?;
+-- inventory.deleteLayer
+delete from "layer_inventory" where "id" = ?;
+-- inventory.deleteSomeEvidence
+delete from "layer_evidence" where "id" in (select "old"."id" from "layer_evidence" as "old" where "old"."layer_id" = ? order by "old"."id" limit ?);
+-- inventory.evidenceOfLayer
+select "id", "path", "inside", "owned" from "layer_evidence" where "layer_id" = ? and "id" > ? order by "id" limit ?;
+-- inventory.findComponent
+select "id" from "component" where "type" = ? and "name" = ? and "version" = ? and "arch" = ? and "source_name" = ? and "source_version" = ? and "modularity" = ?;
+-- inventory.finishImage
+update "image_inventory" set "state" = ?, "reason" = ?, "settled" = ?, "os_id" = ?, "os_version" = ?, "os_name" = ?, "components" = ?, "made_at" = ? where "id" = ?;
+-- inventory.finishLayer
+update "layer_inventory" set "state" = ?, "diff_id" = ?, "incomplete" = ?, "components" = ?, "entries" = ?, "bytes" = ?, "duration_ms" = ?, "made_at" = ? where "id" = ?;
+-- inventory.forgetImage
+delete from "image_inventory" where "id" = ?;
+-- inventory.imageByDigest
+select "id", "digest", "state", "reason", "waiting", "settled", "os_id" as "osId", "os_version" as "osVersion", "os_name" as "osName", "components", "made_at" as "madeAt" from "image_inventory" where "digest" = ?;
+-- inventory.imageWithLayer
+select "image_id" from "image_layer" where "layer_id" = ? limit ?;
+-- inventory.imagesAfter
+select "image_inventory"."id", (exists (select "manifest"."id" from "manifest" where "manifest"."digest" = "image_inventory"."digest") or exists (select "trash_manifest"."item_id" from "trash_manifest" where "trash_manifest"."digest" = "image_inventory"."digest")) as "isThere" from "image_inventory" where "image_inventory"."id" > ? order by "image_inventory"."id" limit ?;
+-- inventory.insertComponent
+insert into "component" ("type", "name", "version", "arch", "source_name", "source_version", "modularity") values (?, ?, ?, ?, ?, ?, ?) on conflict ("type", "name", "version", "arch", "source_name", "source_version", "modularity") do nothing;
+-- inventory.insertContent
+insert into "layer_content" ("layer_id", "bytes") values (?, ?) on conflict ("layer_id") do update set "bytes" = "excluded"."bytes";
+-- inventory.insertEvidence
+insert into "layer_evidence" ("layer_id", "path", "inside", "owned") values (?, ?, ?, ?) returning "id";
+-- inventory.insertEvidenceComponent
+insert into "evidence_component" ("evidence_id", "component_id") values (?, ?) on conflict ("evidence_id", "component_id") do nothing;
+-- inventory.insertException
+insert into "image_exception" ("image_id", "evidence_id") values (?, ?) on conflict ("image_id", "evidence_id") do nothing;
+-- inventory.insertImage
+insert into "image_inventory" ("digest", "state", "reason", "waiting", "settled", "os_id", "os_version", "os_name", "components", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("digest") do nothing;
+-- inventory.insertImageLayer
+insert into "image_layer" ("image_id", "position", "digest", "layer_id", "problem") values (?, ?, ?, ?, ?) on conflict ("image_id", "position") do nothing;
+-- inventory.insertLayer
+insert into "layer_inventory" ("digest", "format", "state", "components", "entries", "bytes", "duration_ms", "created_at") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("digest", "format") do nothing;
+-- inventory.layerByDigest
+select "id", "digest", "format", "state", "diff_id" as "diffId", "incomplete", "components", "entries", "bytes", "duration_ms" as "durationMs", "made_at" as "madeAt" from "layer_inventory" where "digest" = ? and "format" = ?;
+-- inventory.layersOfImage
+select "image_layer"."position", "image_layer"."digest", "image_layer"."layer_id" as "layerId", "image_layer"."problem", "layer_inventory"."state" from "image_layer" left join "layer_inventory" on "layer_inventory"."id" = "image_layer"."layer_id" where "image_layer"."image_id" = ? order by "image_layer"."position";
+-- inventory.layersOfOlder
+select "older"."digest" from "layer_inventory" as "older" where "older"."state" = ? and "older"."format" < ? and not exists (select "newer"."id" from "layer_inventory" as "newer" where "newer"."digest" = "older"."digest" and "newer"."format" = ?) limit ?;
+-- inventory.moveCursor
+insert into "inventory_cursor" ("id", "manifest_id") values (?, ?) on conflict ("id") do update set "manifest_id" = "excluded"."manifest_id";
+-- inventory.newestLayerOfDigest
+select "id", "digest", "format", "state", "diff_id" as "diffId", "incomplete", "components", "entries", "bytes", "duration_ms" as "durationMs", "made_at" as "madeAt" from "layer_inventory" where "digest" = ? and "state" = ? order by "format" desc limit ?;
+-- inventory.newestManifest
+select "id" from "manifest" order by "id" desc limit ?;
+-- inventory.placesOfImage
+select "manifest"."id", "manifest"."media_type" as "mediaType", "repository"."name" as "repository" from "manifest" inner join "repository" on "repository"."id" = "manifest"."repository_id" where "manifest"."digest" = ? order by "manifest"."repository_id" limit ?;
+-- inventory.readyImage
+select "id" from "image_inventory" where "settled" = ? and "waiting" = ? limit ?;
+-- inventory.readyImages
+select "id", "digest" from "image_inventory" where "settled" = ? and "waiting" = ? order by "id" limit ?;
+-- inventory.recountImages
+update "image_inventory" set "settled" = ?, "waiting" = (select count(distinct "part"."layer_id") as "layers" from "image_layer" as "part" inner join "layer_inventory" on "layer_inventory"."id" = "part"."layer_id" where "part"."image_id" = "image_inventory"."id" and "layer_inventory"."state" = ?) where "id" in (select "image_id" from "image_layer" where "layer_id" = ?);
+-- inventory.removeSomeEvidence
+delete from "layer_evidence" where "id" in (select "old"."id" from "layer_evidence" as "old" where "old"."layer_id" = ? limit ?);
+-- inventory.setWaiting
+update "image_inventory" set "waiting" = ?, "settled" = ? where "id" = ?;
+-- inventory.takeNewer
+update "image_layer" set "layer_id" = ? where "layer_id" in (select "id" from "layer_inventory" where "digest" = ? and "id" != ?);
+-- inventory.unreadLayers
+select "id", "digest", "state" from "layer_inventory" where "state" != ? order by "id" limit ?;
+-- inventory.unsoundLayers
+select "id", "digest" from "layer_inventory" where "id" in (select "layer_id" from "image_layer" where "image_id" = ?) and ("state" = ? or "incomplete" is not null);
+-- inventory.unusedLayers
+select "layer_inventory"."id" from "layer_inventory" where "layer_inventory"."created_at" < ? and not exists (select "image_layer"."image_id" from "image_layer" where "image_layer"."layer_id" = "layer_inventory"."id") limit ?;
+-- inventory.waitAgain
+update "layer_inventory" set "state" = ? where "id" = ?;
+-- inventory.waitForAbsent
+update "layer_inventory" set "state" = ? where "digest" = ? and "format" = ? and "state" = ?;
+-- inventory.waitingLayers
+select "id" from "layer_inventory" where "state" = ? limit ?;
 -- jobs.cancelRunning
 update "job" set "cancelled" = ?, "again" = ? where "id" = ? and "state" = ?;
 -- jobs.cancelWaiting

@@ -982,3 +982,87 @@ create table "installation" (
   "name" text primary key,
   "value" text not null
 );
+
+-- 0001-inventory
+create table "layer_inventory" (
+  "id" integer primary key autoincrement,
+  "digest" text not null,
+  "format" integer not null,
+  "state" text not null,
+  "diff_id" text,
+  "incomplete" text,
+  "components" integer not null,
+  "entries" integer not null,
+  "bytes" bigint not null,
+  "duration_ms" integer not null,
+  "created_at" bigint not null,
+  "made_at" bigint,
+  constraint "layer_inventory_digest" unique ("digest", "format")
+);
+create index "layer_inventory_format" on "layer_inventory" ("state", "format", "id");
+create table "layer_content" (
+  "layer_id" integer primary key references "layer_inventory" ("id") on delete cascade,
+  "bytes" blob not null
+);
+create table "component" (
+  "id" integer primary key autoincrement,
+  "type" text not null,
+  "name" text not null,
+  "version" text not null,
+  "arch" text not null,
+  "source_name" text not null,
+  "source_version" text not null,
+  "modularity" text not null,
+  constraint "component_key" unique ("type", "name", "version", "arch", "source_name", "source_version", "modularity")
+);
+create index "component_source" on "component" ("type", "source_name");
+create table "layer_evidence" (
+  "id" integer primary key autoincrement,
+  "layer_id" integer not null references "layer_inventory" ("id") on delete cascade,
+  "path" text not null,
+  "inside" text not null,
+  "owned" integer not null
+);
+create index "layer_evidence_layer" on "layer_evidence" ("layer_id", "id");
+create table "evidence_component" (
+  "evidence_id" integer not null references "layer_evidence" ("id") on delete cascade,
+  "component_id" integer not null references "component" ("id"),
+  constraint "evidence_component_pk" primary key ("evidence_id", "component_id")
+);
+create index "evidence_component_component" on "evidence_component" ("component_id", "evidence_id");
+create table "image_inventory" (
+  "id" integer primary key autoincrement,
+  "digest" text not null unique,
+  "state" text not null,
+  "reason" text,
+  "waiting" integer not null,
+  "settled" integer not null,
+  "os_id" text not null,
+  "os_version" text not null,
+  "os_name" text not null,
+  "components" integer not null,
+  "created_at" bigint not null,
+  "made_at" bigint
+);
+create index "image_inventory_settled" on "image_inventory" ("settled", "waiting", "id");
+create table "image_layer" (
+  "image_id" integer not null references "image_inventory" ("id") on delete cascade,
+  "position" integer not null,
+  "digest" text not null,
+  "layer_id" integer references "layer_inventory" ("id"),
+  "problem" text not null,
+  constraint "image_layer_pk" primary key ("image_id", "position")
+);
+create index "image_layer_layer" on "image_layer" ("layer_id", "image_id");
+create table "image_exception" (
+  "image_id" integer not null references "image_inventory" ("id") on delete cascade,
+  "evidence_id" integer not null references "layer_evidence" ("id") on delete cascade,
+  constraint "image_exception_pk" primary key ("image_id", "evidence_id")
+);
+create index "image_exception_evidence" on "image_exception" ("evidence_id");
+create table "inventory_cursor" (
+  "id" integer primary key,
+  "manifest_id" integer not null
+);
+create index "manifest_everywhere" on "manifest" ("digest", "repository_id");
+create index "trash_manifest_everywhere" on "trash_manifest" ("digest");
