@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -243,17 +243,17 @@ function isolationPrefix(): readonly string[] {
 }
 
 function start({ program, heap, limits }: Settings, digest: string): ChildProcess {
-  const [command, ...args] = [
-    ...isolationPrefix(),
-    process.execPath,
+  const args = [
     '--permission',
     ...readable(program).map((path) => `--allow-fs-read=${path}`),
     `--max-old-space-size=${heap}`,
     '--disable-warning=SecurityWarning',
     program,
     JSON.stringify({ digest, limits }),
-  ] as [string, ...string[]];
-  return spawn(command, args, { env: {}, cwd: '/', stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
+  ];
+  const [command, ...before] = isolationPrefix();
+  const options: SpawnOptions = { env: {}, cwd: '/', stdio: ['pipe', 'pipe', 'pipe', 'pipe'] };
+  return command === undefined ? spawn(process.execPath, args, options) : spawn(command, [...before, process.execPath, ...args], options);
 }
 
 /** Code that the process may read: this package, the standard's own words, and the libraries that lie around them. */
