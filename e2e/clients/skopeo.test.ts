@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Client, sha256 } from '../harness/client.ts';
@@ -58,6 +59,32 @@ describeWith(['skopeo'], 'skopeo', () => {
       await pull(reference, `dir:${target}`);
       expectDir(target, image);
     }
+  });
+
+  test('images that clients encrypt (ocicrypt) come back as they went, and open with the client’s key only', async () => {
+    const image = randomImage(2, 100_000);
+    const { publicKey, privateKey } = generateKeyPairSync('rsa', {
+      modulusLength: 2048,
+      publicKeyEncoding: { type: 'spki', format: 'pem' },
+      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    });
+    const [seals, opens] = [join(bench.folder, 'seals.pem'), join(bench.folder, 'opens.pem')];
+    writeFileSync(seals, publicKey);
+    writeFileSync(opens, privateKey, { mode: 0o600 });
+    await push(layout('sealed', image), 'demo/sealed:v1', '--encryption-key', `jwe:${seals}`);
+    const bytes = await manifestOf(client, 'demo/sealed', 'v1');
+    const { layers } = JSON.parse(bytes.toString()) as { layers: { mediaType: string; annotations: Record<string, string> }[] };
+    for (const { mediaType, annotations } of layers) {
+      expect(mediaType).toMatch(/\+encrypted$/);
+      expect(Object.keys(annotations)).toEqual(
+        expect.arrayContaining(['org.opencontainers.image.enc.keys.jwe', 'org.opencontainers.image.enc.pubopts']),
+      );
+    }
+    await push(at('demo/sealed:v1'), 'other/sealed:v1', '--src-tls-verify=false'); // from one repository to another, still sealed
+    expect((await manifestOf(client, 'other/sealed', 'v1')).equals(bytes)).toBe(true);
+    const opened = join(bench.folder, 'sealed-opened');
+    await pull('other/sealed:v1', `dir:${opened}`, '--decryption-key', opens);
+    for (const blob of image.blobs) expect(sha256(readFileSync(join(opened, sha256(blob).slice(7))))).toBe(sha256(blob));
   });
 
   test('pushes and pulls a Docker schema 2 image byte for byte', async () => {

@@ -17,10 +17,11 @@ export function registerEncryption(program: Command): void {
       }
     });
   withConfig(encryption.command('add-key'))
-    .description('add a version to the key file, which wraps new data keys from now on; then rewrap')
-    .action(async (options: Options) => {
+    .description('add a version to a key file, which wraps new data keys from now on; then rewrap')
+    .option('--key <name>', 'of the keys that projects may have, in place of that of encryption')
+    .action(async ({ key, ...options }: Options) => {
       const { addEncryptionKey } = await import('@entrepot/server/admin');
-      console.log(`version ${await addEncryptionKey(configOf(options))}`);
+      console.log(`version ${await addEncryptionKey(configOf(options), key)}`);
     });
   withConfig(encryption.command('rewrap'))
     .description('have all data keys wrapped under the newest version, by the running server or the next one that is started')

@@ -271,7 +271,7 @@ insert into "audit_record" ("seq", "at", "actor", "action", "outcome", "project"
 -- audit.moveHead
 insert into "audit_head" ("id", "seq", "hash") values (?, ?, ?) on conflict ("id") do update set "seq" = "excluded"."seq", "hash" = "excluded"."hash";
 -- catalog.addProjectBlob
-insert into "project_blob" ("project_id", "digest", "size", "links") select "repository"."project_id", cast(? as text) as "digest", cast(? as bigint) as "size", 1 as "links" from "repository" where "repository"."id" = ? on conflict ("project_id", "digest") do update set "links" = "project_blob"."links" + ? returning "project_blob"."links";
+insert into "project_blob" ("project_id", "digest", "size", "links") select "repository"."project_id", cast(? as text) as "digest", cast(? as bigint) as "size", 1 as "links" from "repository" where "repository"."id" = ? on conflict ("project_id", "digest") do update set "links" = "project_blob"."links" + ? returning "project_blob"."links", (select min(project.id) from project where project.encryption_key is not null) as "keyed";
 -- catalog.addUsage
 insert into "project_usage" ("project_id", "stripe", "bytes", "repositories", "tags", "changes") select "repository"."project_id", repository.id % 32 as "stripe", cast(? as bigint) as "bytes", cast(? as bigint) as "repositories", cast(? as bigint) as "tags", 1 as "changes" from "repository" where "repository"."id" = ? on conflict ("project_id", "stripe") do update set "bytes" = "project_usage"."bytes" + "excluded"."bytes", "repositories" = "project_usage"."repositories" + "excluded"."repositories", "tags" = "project_usage"."tags" + "excluded"."tags", "changes" = "project_usage"."changes" + ? returning "project_usage"."project_id" as "projectId", (select "project_quota"."version" from "project_quota" where "project_quota"."project_id" = "project_usage"."project_id") as "limited";
 -- catalog.adjustUsage
@@ -312,6 +312,10 @@ select "manifest"."id", "manifest"."digest", "manifest"."media_type" as "mediaTy
 select "link"."repository_id" from "repository_blob" as "link" where "link"."digest" = ? and "link"."repository_id" != ? and (? = ? or "link"."repository_id" in (select "repository"."id" from "repository" where "repository"."project_id" = ?)) and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "link"."repository_id" and "need"."digest" = "link"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "link"."repository_id" and "kept"."digest" = "link"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0)) limit ?;
 -- catalog.blobKeptInTrash
 select "item_id" from "trash_reference" where "repository_id" = ? and "digest" = ? and "kind" = ? limit ?;
+-- catalog.blobKeysDue
+insert into "blob_key_due" ("digest", "version", "due_at") values (?, ?, ?) on conflict ("digest") do update set "version" = "blob_key_due"."version" + ?, "due_at" = ?;
+-- catalog.blobKeysDueIfHeld
+insert into "blob_key_due" ("digest", "version", "due_at") select cast(? as text) as "digest", 1 as "version", 0 as "due_at" from "project" inner join "project_blob" on "project_blob"."project_id" = "project"."id" where "project"."encryption_key" is not null and "project_blob"."digest" = ? limit ? on conflict ("digest") do update set "version" = "blob_key_due"."version" + ?, "due_at" = ?;
 -- catalog.blobSize
 select "size", "unneeded_since" as "unneededSince" from "repository_blob" where "repository_id" = ? and "digest" = ? and not exists (select "damaged_blob"."digest" from "damaged_blob" where "damaged_blob"."digest" = "repository_blob"."digest");
 -- catalog.blobsAstray
@@ -323,6 +327,8 @@ select "counted"."digest", "counted"."size", "counted"."links", (select count(*)
 select "repository_blob"."digest", "project_blob"."links" from "repository_blob" left join "project_blob" on "project_blob"."digest" = "repository_blob"."digest" and "project_blob"."project_id" = ? where "repository_blob"."repository_id" = ? and "repository_blob"."digest" > ? order by "repository_blob"."digest" limit ?;
 -- catalog.blobsMissingToRestore
 select "trash_reference"."digest", "damaged_blob"."digest" as "damaged" from "trash_reference" left join "repository_blob" on "repository_blob"."repository_id" = "trash_reference"."repository_id" and "repository_blob"."digest" = "trash_reference"."digest" left join "damaged_blob" on "damaged_blob"."digest" = "trash_reference"."digest" where "trash_reference"."item_id" = ? and "trash_reference"."kind" = ? and ("repository_blob"."digest" is null or "damaged_blob"."digest" is not null) limit ?;
+-- catalog.blobsOfProject
+select "digest" from "project_blob" where "project_id" = ? and "digest" > ? order by "digest" limit ?;
 -- catalog.blobsOnlyHere
 select "mine"."digest", "mine"."size", exists (select "link"."repository_id" from "repository_blob" as "link" where "link"."digest" = "mine"."digest" and "link"."repository_id" != ? and (? = ? or "link"."repository_id" in (select "repository"."id" from "repository" where "repository"."project_id" = ?)) and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "link"."repository_id" and "need"."digest" = "link"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "link"."repository_id" and "kept"."digest" = "link"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0))) as "held" from "repository_blob" as "mine" where "mine"."repository_id" = ? and "mine"."digest" > ? order by "mine"."digest" limit ?;
 -- catalog.childrenAstray
@@ -350,6 +356,8 @@ insert into "trash_reference" ("item_id", "repository_id", "digest", "kind") sel
 -- catalog.countArtifacts
 select count(*) as "count" from (select "manifest"."id" from "manifest" where "manifest"."repository_id" = ? and ((manifest.subject is null and not exists (select 1 from manifest_reference as part where part.repository_id = manifest.repository_id
   and part.digest = manifest.digest and part.kind = 'manifest')) or exists (select 1 from tag where tag.repository_id = manifest.repository_id and tag.digest = manifest.digest)) limit ?) as "some";
+-- catalog.countBlobKeysDue
+select count(*) as "count" from "blob_key_due" inner join "project_blob" on "project_blob"."digest" = "blob_key_due"."digest" where "project_blob"."project_id" = ?;
 -- catalog.countDamaged
 select count(*) as "count" from "damaged_blob";
 -- catalog.countDamagedManifests
@@ -417,7 +425,7 @@ delete from "repository_blob" where "repository_id" = ? and "digest" = ? and "un
 -- catalog.dropProjectBlob
 delete from "project_blob" where "project_id" = ? and "digest" = ?;
 -- catalog.dropProjectBlobLink
-update "project_blob" set "links" = "links" - ? where "project_id" = (select "repository"."project_id" from "repository" where "repository"."id" = ?) and "digest" = ? returning "project_id" as "projectId", "links", "size";
+update "project_blob" set "links" = "links" - ? where "project_id" = (select "repository"."project_id" from "repository" where "repository"."id" = ?) and "digest" = ? returning "project_id" as "projectId", "links", "size", (select min(project.id) from project where project.encryption_key is not null) as "keyed";
 -- catalog.dropQuota
 delete from "project_quota" where "project_id" = ?;
 -- catalog.dropReservations
@@ -426,10 +434,14 @@ delete from "quota_reservation" where "project_id" = ?;
 delete from "tag_history" where "id" in (select "old"."id" from "tag_history" as "old" where "old"."repository_id" = ? and "old"."name" = ? and "old"."id" <= ? order by "old"."id" limit ?);
 -- catalog.dropUsage
 delete from "project_usage" where "project_id" = ?;
+-- catalog.dueBlobKeys
+select "digest", "version" from "blob_key_due" where "due_at" <= ? order by "due_at" limit ?;
 -- catalog.dueLinks
 select "repository_blob"."repository_id" as "repositoryId", "repository"."name" as "repository", "repository_blob"."digest" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."unneeded_since" <= ? order by "repository_blob"."unneeded_since" limit ?;
 -- catalog.dueStored
 select "digest", "size" from "stored_blob" where "state" = ? and "review_at" <= ? order by "review_at" limit ?;
+-- catalog.endBlobKeysDue
+delete from "blob_key_due" where "digest" = ? and "version" = ?;
 -- catalog.expiredTrash
 select "id", "kind", "repository_id" as "repositoryId", "repository", "deleted_at" as "deletedAt" from "trash_item" where "project_id" = ? and "id" > ? and "deleted_at" <= ? order by "id" limit ?;
 -- catalog.expiredUploads
@@ -462,6 +474,8 @@ update "repository" set "name" = ?, "deleted_at" = ? where "id" = ?;
 select "repository"."id" as "repositoryId", "repository"."name" as "repository", "tag"."name", coalesce((select change.digest from tag_history as change
   where change.repository_id = tag.repository_id and change.name = tag.name order by change.id desc limit 1), 'nothing') as "other" from "tag" inner join "repository" on "repository"."id" = "tag"."repository_id" where coalesce((select change.digest from tag_history as change
   where change.repository_id = tag.repository_id and change.name = tag.name order by change.id desc limit 1), '') != tag.digest and "repository"."deleted_at" is null limit ?;
+-- catalog.holderWithoutKey
+select "project"."id" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" inner join "project" on "project"."id" = "repository"."project_id" where "repository_blob"."digest" = ? and "project"."encryption_key" is null limit ?;
 -- catalog.holdersOf
 select "repository"."id", "repository"."name" from "repository_blob" inner join "repository" on "repository"."id" = "repository_blob"."repository_id" where "repository_blob"."digest" = ? and "repository"."deleted_at" is null order by "repository_blob"."repository_id" limit ?;
 -- catalog.holds
@@ -522,6 +536,12 @@ update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and 
 update "repository_blob" set "unneeded_since" = ? where "repository_id" = ? and "digest" = ? and (exists (select "need"."manifest_id" from "manifest_reference" as "need" where "need"."repository_id" = "repository_blob"."repository_id" and "need"."digest" = "repository_blob"."digest" and "need"."kind" = ? and "need"."manifest_id" != 0) or exists (select "kept"."item_id" from "trash_reference" as "kept" where "kept"."repository_id" = "repository_blob"."repository_id" and "kept"."digest" = "repository_blob"."digest" and "kept"."kind" = ? and "kept"."item_id" != 0));
 -- catalog.keepStored
 insert into "stored_blob" ("digest", "size", "state", "review_at", "stored_at") values (?, ?, ?, ?, ?) on conflict ("digest") do update set "review_at" = ? where "stored_blob"."state" = ? and ("stored_blob"."generation" = ? or cast(? as integer) < ?);
+-- catalog.keyOfProject
+select "encryption_key" as "key" from "project" where "id" = ?;
+-- catalog.keyOfRepository
+select "project"."encryption_key" as "key" from "repository" inner join "project" on "project"."id" = "repository"."project_id" where "repository"."id" = ?;
+-- catalog.keysOfHolders
+select distinct "project"."encryption_key" as "key" from "project" where "project"."encryption_key" is not null and exists (select "project_blob"."project_id" from "project_blob" where "project_blob"."project_id" = "project"."id" and "project_blob"."digest" = ?);
 -- catalog.lapseReservations
 update "quota_reservation" set "expires_at" = ?;
 -- catalog.lapseReservationsOf
@@ -614,6 +634,8 @@ select "trash_item"."id" from "trash_item" left join "trash_manifest" on "trash_
 select "manifest"."id", "manifest"."digest" from "manifest_reference" inner join "manifest" on "manifest"."id" = "manifest_reference"."manifest_id" where "manifest_reference"."repository_id" = ? and "manifest_reference"."digest" = ? and "manifest_reference"."kind" = ? order by "manifest"."id" limit ?;
 -- catalog.partsOf
 select "digest" from "manifest_reference" where "manifest_id" = ? and "kind" = ? order by "digest" limit ?;
+-- catalog.postponeBlobKeys
+update "blob_key_due" set "due_at" = ? where "digest" = ? and "version" = ?;
 -- catalog.postponeCheck
 update "damaged_blob" set "checks" = ?, "check_at" = ? where "digest" = ?;
 -- catalog.projectById
@@ -626,6 +648,8 @@ select "size" from "project_blob" where "project_id" = ? and "digest" = ?;
 select "id" from "project" where "id" > ? order by "id" limit ?;
 -- catalog.projectsToCheck
 select "id", "name" from "project" where "id" > ? order by "id" limit ?;
+-- catalog.projectsWithKeys
+select "id" from "project" where "encryption_key" is not null and "id" > ? order by "id" limit ?;
 -- catalog.projectsWithTrash
 select "project"."id", "project"."trash_days" as "days", (select min("trash_item"."id") as "first" from "trash_item" where "trash_item"."project_id" = "project"."id") as "firstId" from "project" where "project"."id" > ? order by "project"."id" limit ?;
 -- catalog.pruneEndedUploads
@@ -732,6 +756,8 @@ update "stored_blob" set "review_at" = ? where "digest" = ? and "state" = ? and 
 insert into "project_quota" ("project_id", "bytes", "repositories", "tags", "version") values (?, ?, ?, ?, ?) on conflict ("project_id") do update set "bytes" = "excluded"."bytes", "repositories" = "excluded"."repositories", "tags" = "excluded"."tags", "version" = "project_quota"."version" + ?;
 -- catalog.setProjectBlob
 insert into "project_blob" ("project_id", "digest", "size", "links") values (?, ?, ?, ?) on conflict ("project_id", "digest") do update set "size" = "excluded"."size", "links" = "excluded"."links";
+-- catalog.setProjectKey
+update "project" set "encryption_key" = ?, "version" = "version" + ? where "id" = ?;
 -- catalog.setReservation
 insert into "quota_reservation" ("id", "project_id", "kept", "bytes", "repositories", "tags", "holder", "expires_at") values (?, ?, ?, ?, ?, ?, ?, ?) on conflict ("id") do update set "kept" = "excluded"."kept", "bytes" = "excluded"."bytes", "repositories" = "excluded"."repositories", "tags" = "excluded"."tags", "holder" = "excluded"."holder", "expires_at" = "excluded"."expires_at";
 -- catalog.setTrashContent
@@ -858,8 +884,16 @@ insert into "tag" ("repository_id", "name", "digest", "updated_at", "updated_by"
 select cast(coalesce(sum(changes), 0) as bigint) as "changes" from "project_usage" where "project_id" = ?;
 -- content.anyDataKey
 select "id", "provider", "version", "wrapped" from "data_key" order by "id" limit ?;
+-- content.anyOwnDataKey
+select "id", "provider", "version", "wrapped" from "data_key" where "provider" <> ? order by "provider" limit ?;
+-- content.anyWrapping
+select "key_id" from "key_wrapping" where "name" = ? limit ?;
 -- content.askTierRestore
 update "blob_tier" set "tier" = ?, "restore_at" = ? where "digest" = ? and "tier" != ? and ("restore_at" is null or "restore_at" <= ?);
+-- content.blobWithoutOwnWrapping
+select "id" from "data_key" where "digest" = ? and "provider" = ? and "placed" <> ?;
+-- content.blobWithoutWrapping
+select "data_key"."id" from "data_key" where "data_key"."digest" = ? and "data_key"."placed" <> ? and not exists (select "key_wrapping"."key_id" from "key_wrapping" where "key_wrapping"."key_id" = "data_key"."id" and "key_wrapping"."name" = ?);
 -- content.claimEncryptedUpload
 update "encrypted_upload" set "writer" = ?, "closed_records" = ?, "updated_at" = ? where "id" = ? and "writer" = ?;
 -- content.claimTierRow
@@ -867,17 +901,21 @@ update "blob_tier" set "owner" = ?, "owner_until" = ?, "task" = ?, "wanted" = ? 
 -- content.copiedDataKey
 update "data_key" set "copied" = ? where "id" = ? and "wrapped" = ?;
 -- content.countDataKeysUnderOthers
-select count(*) as "keys" from "data_key" where ("provider" <> ? or "version" <> ?);
+select count(*) as "keys" from "data_key" where "provider" <> ? and ("provider" <> ? or "version" <> ?);
 -- content.dataKey
 select "id", "provider", "version", "wrapped", "digest", "created_at" as "createdAt" from "data_key" where "id" = ?;
+-- content.dataKeyCopyIsOld
+update "data_key" set "copied" = ? where "id" = ?;
 -- content.dataKeysByVersion
 select "provider", "version", count(*) as "keys", sum("copied") as "copied" from "data_key" group by "provider", "version" order by "provider", "version";
+-- content.dataKeysOfBlob
+select "id", "provider", "placed" from "data_key" where "digest" = ? and "placed" <> ? order by "id";
 -- content.dataKeysToCopy
 select "id", "provider", "version", "wrapped" from "data_key" where "copied" = ? and "placed" = ? limit ?;
 -- content.dataKeysToLookFor
 select "id", "digest", "placed" from "data_key" where "look_at" <= ? order by "look_at" limit ?;
 -- content.dataKeysUnderOthers
-select "id", "provider", "version", "wrapped" from "data_key" where "id" > ? and ("provider" <> ? or "version" <> ?) order by "id" limit ?;
+select "id", "provider", "version", "wrapped" from "data_key" where "id" > ? and "provider" <> ? and ("provider" <> ? or "version" <> ?) order by "id" limit ?;
 -- content.deleteDataKey
 delete from "data_key" where "id" = ?;
 -- content.deleteEncryptedUpload
@@ -886,6 +924,10 @@ delete from "encrypted_upload" where "id" = ?;
 delete from "encrypted_segment" where "upload_id" = ? and "start" >= ?;
 -- content.deleteUnownedDataKey
 delete from "data_key" where "id" = ? and "digest" is null;
+-- content.deleteWrapping
+delete from "key_wrapping" where "key_id" = ? and "name" = ?;
+-- content.deleteWrappingsOfKey
+delete from "key_wrapping" where "key_id" = ?;
 -- content.doubleTierRow
 update "blob_tier" set "leftover" = ?, "leftover_at" = ? where "digest" = ? and "tier" != ? and "leftover" is null and "owner" is null;
 -- content.dropEncryptedTail
@@ -918,6 +960,8 @@ insert into "encrypted_upload" ("id", "key_id", "writer", "updated_at", "tail_re
 insert into "encrypted_segment" ("upload_id", "start", "salt") values (?, ?, ?);
 -- content.insertTierRow
 insert into "blob_tier" ("digest", "tier", "since", "bytes", "sha256", "restore_at", "leftover", "leftover_at", "owner", "owner_until", "task", "wanted") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict ("digest") do nothing;
+-- content.insertWrapping
+insert into "key_wrapping" ("key_id", "name", "provider", "version", "wrapped") select "data_key"."id", cast(? as text) as "name", cast(? as text) as "provider", cast(? as text) as "version", cast(? as text) as "wrapped" from "data_key" where "data_key"."id" = ? on conflict ("key_id", "name") do nothing;
 -- content.lookAgainForDataKeys
 update "data_key" set "look_at" = ? where "digest" = ? and "id" <> ?;
 -- content.noteTierLeftover
@@ -938,12 +982,16 @@ select "id" from "data_key" where "digest" = ? and "placed" = ? limit ?;
 update "blob_tier" set "owner_until" = ? where "digest" = ? and "owner" = ? and "wanted" = ?;
 -- content.rewrapDataKey
 update "data_key" set "provider" = ?, "version" = ?, "wrapped" = ?, "copied" = ? where "id" = ? and "wrapped" = ?;
+-- content.rewrapWrapping
+update "key_wrapping" set "version" = ?, "wrapped" = ? where "key_id" = ? and "name" = ? and "wrapped" = ?;
 -- content.saveEncryptedTail
 update "encrypted_upload" set "tail_record" = ?, "tail" = ?, "updated_at" = ? where "id" = ? and "writer" = ?;
 -- content.segments
 select "start", "salt" from "encrypted_segment" where "upload_id" = ? and "start" < ? order by "start";
 -- content.setEncryptionMark
 insert into "encryption_mark" ("name", "at") values (?, ?) on conflict ("name") do update set "at" = ?;
+-- content.setOwnWrapping
+update "data_key" set "provider" = ?, "version" = ?, "wrapped" = ?, "copied" = ? where "id" = ?;
 -- content.setTierMark
 insert into "encryption_mark" ("name", "at") values (?, ?) on conflict ("name") do nothing;
 -- content.settleTierRow
@@ -958,6 +1006,12 @@ select "at" from "encryption_mark" where "name" = ?;
 select "digest", "tier", "since", "bytes", "sha256", "leftover", "leftover_at" as "leftoverAt", "task", "restore_at" as "restoreAt" from "blob_tier" where "digest" = ?;
 -- content.wantTierRow
 update "blob_tier" set "wanted" = ? where "digest" = ? and "owner" is not null;
+-- content.wrappingsByVersion
+select "name", "provider", "version", count(*) as "keys" from "key_wrapping" group by "name", "provider", "version" order by "name", "provider", "version";
+-- content.wrappingsOfKey
+select "name", "provider", "version", "wrapped" from "key_wrapping" where "key_id" = ? order by "name";
+-- content.wrappingsUnderOthers
+select "key_id" as "id", "provider", "version", "wrapped" from "key_wrapping" where "name" = ? and "key_id" > ? and ("provider" <> ? or "version" <> ?) order by "key_id" limit ?;
 -- evidence.anyHold
 select "id" from "audit_hold" where "released_at" is null limit ?;
 -- evidence.checkpointsAfter

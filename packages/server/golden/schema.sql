@@ -300,6 +300,16 @@ create table "tag_history_cursor" (
   "position" bigint not null
 );
 
+-- 0010-project-keys
+alter table "project" add column "encryption_key" text;
+create index "project_encryption_key" on "project" ("encryption_key", "id") where "encryption_key" is not null;
+create table "blob_key_due" (
+  "digest" text primary key,
+  "version" bigint not null,
+  "due_at" bigint not null
+);
+create index "blob_key_due_at" on "blob_key_due" ("due_at", "digest");
+
 -- 0001-encryption
 create table "data_key" (
   "id" text primary key,
@@ -355,6 +365,17 @@ create table "blob_tier" (
 );
 create index "blob_tier_place" on "blob_tier" ("tier", "digest", "bytes");
 create index "blob_tier_leftover" on "blob_tier" ("leftover_at");
+
+-- 0003-key-wrappings
+create table "key_wrapping" (
+  "key_id" text not null,
+  "name" text not null,
+  "provider" text not null,
+  "version" text not null,
+  "wrapped" text not null,
+  constraint "key_wrapping_pk" primary key ("key_id", "name")
+);
+create index "key_wrapping_version" on "key_wrapping" ("name", "provider", "version", "key_id");
 
 -- 0001-access
 create table "user" (

@@ -38,6 +38,7 @@ import {
   freeDeletions,
   lapseReservations,
   type PullNotes,
+  repositoryKeyOf,
 } from './catalog/index.ts';
 import { contentMigrations, freeMoves, HashThreads, openStore, readSmall, SlabPool } from './content/index.ts';
 import {
@@ -255,6 +256,7 @@ async function buildApp(
   const slabs = new SlabPool(SLABS);
   const hashThreads = new HashThreads(HASH_THREADS);
   const registry = createRegistry({
+    projectKeys: blobs.encryption?.projectKeys,
     ...{ database, blobs, access, slabs, hashThreads, clock, log, metrics, origin, holder, notes, pulls },
     uploadKey: createSecretKey(secrets.derive('uploads')),
     suspect,
@@ -274,7 +276,18 @@ async function buildApp(
   if (compatible && layoutParts) consumers.push(compatible.layoutConsumer(layoutParts));
   const isBusy = () => running >= BUSY_REQUESTS;
   const repairSources = blobs.spare ? [blobs.spare] : [];
-  const lifecycleParts = { database, blobs, tiers: blobs.tiers, clock, log, config, metrics, repairSources, isBusy };
+  const lifecycleParts = {
+    database,
+    blobs,
+    encryption: blobs.encryption,
+    tiers: blobs.tiers,
+    clock,
+    log,
+    config,
+    metrics,
+    repairSources,
+    isBusy,
+  };
   const supplyChainParts = { database, blobs, clock, log, config, isBusy };
   consumers.push(...supplyChainConsumers(supplyChainParts));
   const jobs = createJobRunner({
@@ -320,7 +333,8 @@ async function buildApp(
       return { ...(await collectionBacklog(database, now, config.collectionGraceSeconds * 1000)), now };
     },
   });
-  const readBlob = (digest: string, most: number) => readSmall(blobs, digest, most);
+  const readBlob = async (digest: string, most: number, repositoryId: number) =>
+    await readSmall(blobs, digest, most, (blobs.encryption && (await repositoryKeyOf(database, repositoryId))) ?? undefined);
   const stopping = new AbortController();
   const management = createManagement(
     {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { openDatabase } from './app.ts';
 import { commandLine } from './command-line.ts';
 import { encryptionCommands } from './content/index.ts';
-import { audit, type Config, type Database, dataPaths, isOnPostgres } from './platform/index.ts';
+import { audit, type Config, type Database, dataPaths, isOnPostgres, parseKeyNames } from './platform/index.ts';
 
 export interface KeyCount {
   readonly provider: string;
@@ -17,11 +17,11 @@ export async function encryptionStatus(config: Config): Promise<readonly KeyCoun
   return await withDatabase(config, countKeys);
 }
 
-/** Adds a version to the key file, under which data keys are wrapped from now on, and gives it. */
-export async function addEncryptionKey(config: Config): Promise<string> {
+/** Adds a version to a key file, under which data keys are wrapped from now on, and gives it. `name`: of the key of projects. */
+export async function addEncryptionKey(config: Config, name?: string): Promise<string> {
   const { addKeyVersion, keyFileOf } = await encryptionCommands();
-  const file = keyFileOf(config);
-  if (!existsSync(file)) throw new Error(`there is no ${file}; the first start with encryption: file makes it`);
+  const file = name === undefined ? keyFileOf(config) : projectKeyFile(config, name);
+  if (!existsSync(file)) throw new Error(`there is no ${file}; the first start with it makes it`);
   return await withDatabase(config, async (database) => {
     // First the record: a version that nobody knows of is worse than a record of one that could not be made.
     await database.write((tx) =>
@@ -32,13 +32,20 @@ export async function addEncryptionKey(config: Config): Promise<string> {
           origin: null,
           outcome: 'success',
           action: 'encryption.add-key',
-          resource: { type: 'encryption', name: 'file' },
+          resource: { type: 'encryption', name: name ?? 'file' },
         },
         database.clock,
       ),
     );
     return addKeyVersion(file);
   });
+}
+
+function projectKeyFile(config: Config, name: string): string {
+  const key = parseKeyNames(config.encryptionProjectKeys).find((each) => each.name === name);
+  if (!key) throw new Error(`there is no key ${name} in encryptionProjectKeys`);
+  if (key.provider !== 'file') throw new Error(`the key ${name} is no file: rotate it where it is kept`);
+  return key.at;
 }
 
 /** Asks for all data keys to be wrapped anew, which the running server does, or the next one that is started; gives the job's id. */

@@ -14,8 +14,8 @@ export interface ManagementParts {
   readonly tiers: Tiers | undefined;
   /** What encrypts blobs; undefined where they lie in the clear. */
   readonly encryption: Encryption | undefined;
-  /** A small blob that is stored; undefined where it is missing or larger. */
-  readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
+  /** A small blob of a repository; undefined where it is missing or larger. */
+  readBlob(digest: string, most: number, repositoryId: number): Promise<Uint8Array | undefined>;
   readonly access: Access;
   readonly sessions: Sessions;
   readonly passwords: PasswordChecker;

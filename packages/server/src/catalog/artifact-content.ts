@@ -5,7 +5,7 @@ import type { ArtifactContent, Platform } from './artifact-schema.ts';
 import { findManifest, manifestBytes, type StoredManifest } from './manifests.ts';
 
 export type Content = Static<TObject<typeof ArtifactContent>>;
-type Reading = (digest: string, most: number) => Promise<Uint8Array | undefined>;
+type Reading = (digest: string, most: number, repositoryId: number) => Promise<Uint8Array | undefined>;
 
 const CONFIG_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.oci.image.config.v1+json',
@@ -14,13 +14,17 @@ const CONFIG_TYPES: ReadonlySet<string> = new Set([
 const CONFIG_BYTES = 256 * 1024;
 
 /** What a stored manifest says; undefined where it was deleted meanwhile. */
-export async function contentOf(session: Session, stored: StoredManifest, readBlob: Reading): Promise<Content | undefined> {
+export async function contentOf(
+  session: Session,
+  stored: StoredManifest & { readonly repositoryId: number },
+  readBlob: Reading,
+): Promise<Content | undefined> {
   const bytes = await manifestBytes(session, stored.id);
   if (!bytes) return undefined;
   const { annotations = {}, blobs, children } = parseManifest(bytes, stored.mediaType);
   const platforms = platformsOf(bytes);
   const config = blobs.find(({ mediaType }) => CONFIG_TYPES.has(mediaType));
-  const image = config && imageOf(await readBlob(config.digest, CONFIG_BYTES));
+  const image = config && imageOf(await readBlob(config.digest, CONFIG_BYTES, stored.repositoryId));
   return {
     manifestSize: stored.size,
     annotations: { ...annotations },
@@ -103,7 +107,7 @@ export async function imageLabels(
     const { blobs, children } = parseManifest(bytes, stored.mediaType);
     const config = blobs.find(({ mediaType }) => CONFIG_TYPES.has(mediaType));
     if (config) {
-      const text = await readBlob(config.digest, CONFIG_BYTES);
+      const text = await readBlob(config.digest, CONFIG_BYTES, repositoryId);
       const isSound = text && digestOf(text, parseDigest(config.digest)?.algorithm) === config.digest;
       const labels = isSound ? readLabels(text) : undefined;
       if (!labels) return false;

@@ -117,8 +117,8 @@ async function deleteAll(
 export interface ArtifactRouteParts {
   readonly database: Database;
   readonly clock: Clock;
-  /** A small blob that is stored, such as an image's config; undefined where it is missing or larger. */
-  readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
+  /** A small blob of a repository, such as an image's config; undefined where it is missing or larger. */
+  readBlob(digest: string, most: number, repositoryId: number): Promise<Uint8Array | undefined>;
 }
 
 /** Manifests and what they hold. */
@@ -195,7 +195,7 @@ export function artifactRoutes({ database, clock, readBlob }: ArtifactRouteParts
         const repository = await requireRepository(database, params);
         const stored = await requireManifest(database, repository, params.reference);
         const facts = await findArtifact(database, repository.id, stored.digest);
-        const content = await contentOf(database, stored, readBlob);
+        const content = await contentOf(database, { ...stored, repositoryId: repository.id }, readBlob);
         if (!facts || !content) throw new AppError('not_found', `there is no artifact ${params.reference} in ${repository.name}`);
         return { body: { ...(await viewOf(database, repository.id, facts)), ...content }, etag: stored.digest };
       },

@@ -73,6 +73,20 @@ export {
 } from './manifests.ts';
 export { shedTags } from './many-tags.ts';
 export {
+  blobKeysWaiting,
+  dueBlobKeys,
+  endBlobKeys,
+  keysOfHolders,
+  pageOfKeyedProjects,
+  pageOfProjectBlobs,
+  postponeBlobKeys,
+  projectKeyOf,
+  repositoryKeyOf,
+  reviewKeys,
+  reviewKeysIfHeld,
+  setProjectKey,
+} from './project-keys.ts';
+export {
   changeProject,
   createProject,
   deleteProject,

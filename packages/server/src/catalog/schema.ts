@@ -1,12 +1,13 @@
 import { type Compilable, CompiledQuery, type Generated } from 'kysely';
 import type { Migration } from '../platform/index.ts';
 import { type ImmutabilityTables, immutabilityMigration } from './immutability-schema.ts';
+import { type ProjectKeyTables, projectKeyMigration } from './project-keys-schema.ts';
 import { type PullTables, pullMigration } from './pulls-schema.ts';
 import { historyMigration, type TrashTables, trashMigration } from './trash-schema.ts';
 import { type UsageTables, usageMigration } from './usage-schema.ts';
 
 /** Tables of names. Times are milliseconds since 1970; digests are `algorithm:hex`. */
-export interface CatalogTables extends UsageTables, ImmutabilityTables, PullTables, TrashTables {
+export interface CatalogTables extends UsageTables, ImmutabilityTables, PullTables, TrashTables, ProjectKeyTables {
   project: {
     id: Generated<number>;
     name: string;
@@ -23,6 +24,8 @@ export interface CatalogTables extends UsageTables, ImmutabilityTables, PullTabl
     version: number;
     /** How long its trash is kept; null: as the server says. */
     trash_days: number | null;
+    /** Name of the key that wraps the data keys of what it holds; null: the registry's own. */
+    encryption_key: string | null;
   };
   repository: {
     id: Generated<number>;
@@ -304,4 +307,5 @@ export const catalogMigrations: readonly Migration[] = [
   immutabilityMigration,
   trashMigration,
   historyMigration,
+  projectKeyMigration,
 ];

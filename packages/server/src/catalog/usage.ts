@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import { AppError, queriesOf, type Session } from '../platform/index.ts';
+import { KEYED, reviewKeys, reviewKeysIfHeld } from './project-keys.ts';
 import type { CatalogTables } from './schema.ts';
 import type { QuotaName } from './usage-schema.ts';
 
@@ -77,7 +78,7 @@ const addProjectBlob = query<{ repositoryId: number; digest: string; size: numbe
         .where('repository.id', '=', p('repositoryId')),
     )
     .onConflict((conflict) => conflict.columns(['project_id', 'digest']).doUpdateSet((eb) => ({ links: eb('project_blob.links', '+', 1) })))
-    .returning('project_blob.links'),
+    .returning(['project_blob.links', KEYED.as('keyed')]),
 );
 const dropProjectBlobLink = query<{ repositoryId: number; digest: string }>()('dropProjectBlobLink', (db, p) =>
   db
@@ -87,7 +88,7 @@ const dropProjectBlobLink = query<{ repositoryId: number; digest: string }>()('d
       eb.selectFrom('repository').select('repository.project_id').where('repository.id', '=', p('repositoryId')),
     )
     .where('digest', '=', p('digest'))
-    .returning(['project_id as projectId', 'links', 'size']),
+    .returning(['project_id as projectId', 'links', 'size', KEYED.as('keyed')]),
 );
 const deleteProjectBlob = query<{ projectId: number; digest: string }>()('deleteProjectBlob', (db, p) =>
   db.deleteFrom('project_blob').where('project_id', '=', p('projectId')).where('digest', '=', p('digest')),
@@ -201,7 +202,9 @@ export async function countLinkedBlob(
   counting: Counting,
 ): Promise<void> {
   const row = await tx.first(addProjectBlob, { repositoryId, digest, size });
-  if (row?.links === 1) await countUsage(tx, repositoryId, { bytes: size }, counting);
+  if (row?.links !== 1) return;
+  if (row.keyed !== null) await reviewKeysIfHeld(tx, digest);
+  await countUsage(tx, repositoryId, { bytes: size }, counting);
 }
 
 /** Takes blobs that are no more part of a repository out of the count. */
@@ -212,6 +215,7 @@ export async function countUnlinkedBlobs(tx: Session, repositoryId: number, dige
     const left = await tx.first(dropProjectBlobLink, { repositoryId, digest });
     if (!left || left.links > 0) continue;
     await tx.run(deleteProjectBlob, { projectId: left.projectId, digest });
+    if (left.keyed !== null) await reviewKeys(tx, digest);
     bytes -= left.size;
   }
   if (bytes !== 0) await countUsage(tx, repositoryId, { bytes });

@@ -40,9 +40,10 @@ export interface UploadWriter {
 export interface BlobStore {
   /**
    * Opens a blob; undefined where the store has none of that digest. `pulled`: for a client that pulls it, which a store of two
-   * tiers takes for a reason to have it in the hot one.
+   * tiers takes for a reason to have it in the hot one. `key`: name of the key of a project, on whose behalf it is opened, and
+   * without which it stays closed where the store encrypts.
    */
-  open(digest: string, options?: { readonly pulled?: boolean }): Promise<BlobReader | undefined>;
+  open(digest: string, options?: { readonly pulled?: boolean; readonly key?: string | undefined }): Promise<BlobReader | undefined>;
   /** Bytes that an upload has so far, 0 if none arrived. */
   uploadSize(id: string): Promise<number>;
   /**

@@ -1,6 +1,8 @@
 export { ArchivedBlob } from './archived.ts';
 export type { BlobReader, BlobStore, StoredBlob, UploadWriter } from './blob-store.ts';
+export { ClosedBlob } from './encryption/closed-blob.ts';
 export type { Encryption } from './encryption/index.ts';
+export type { Settled } from './encryption/named-keys.ts';
 export { openFileStore, openReadOnlyStore } from './file-store.ts';
 export { HashThreads, type StreamHash } from './hashing.ts';
 export { type ContentStore, openStore } from './open-store.ts';

@@ -1,8 +1,13 @@
 import type { BlobStore } from './blob-store.ts';
 
 /** All bytes of a blob that has no more than `most`; undefined where it has, or is missing. */
-export async function readSmall(blobs: Pick<BlobStore, 'open'>, digest: string, most: number): Promise<Uint8Array | undefined> {
-  const reader = await blobs.open(digest);
+export async function readSmall(
+  blobs: Pick<BlobStore, 'open'>,
+  digest: string,
+  most: number,
+  key?: string,
+): Promise<Uint8Array | undefined> {
+  const reader = await blobs.open(digest, { key });
   if (!reader) return undefined;
   try {
     if (reader.size > most) return undefined;

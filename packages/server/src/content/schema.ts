@@ -5,7 +5,7 @@ export interface ContentTables {
   data_key: {
     /** 16 random bytes, in hex. */
     id: string;
-    /** Who wrapped it. */
+    /** Who wrapped it; `projects` where only keys of projects do (`key_wrapping`), and version and wrapped are empty. */
     provider: string;
     /** Under which version of the provider's key. */
     version: string;
@@ -21,6 +21,8 @@ export interface ContentTables {
     copied: number;
     created_at: number;
   };
+  /** The same keys wrapped by keys of projects, which are known here by their names only. */
+  key_wrapping: { key_id: string; name: string; provider: string; version: string; wrapped: string };
   /** Uploads under way, as far as they are not in the store: what comes after their last full record. */
   encrypted_upload: {
     id: string;
@@ -126,6 +128,20 @@ export const contentMigrations: readonly Migration[] = [
         .addColumn('restore_at', 'bigint'),
       db.schema.createIndex('blob_tier_place').on('blob_tier').columns(['tier', 'digest', 'bytes']),
       db.schema.createIndex('blob_tier_leftover').on('blob_tier').columns(['leftover_at']),
+    ],
+  },
+  {
+    name: '0003-key-wrappings',
+    up: ({ db }) => [
+      db.schema
+        .createTable('key_wrapping')
+        .addColumn('key_id', 'text', (c) => c.notNull())
+        .addColumn('name', 'text', (c) => c.notNull())
+        .addColumn('provider', 'text', (c) => c.notNull())
+        .addColumn('version', 'text', (c) => c.notNull())
+        .addColumn('wrapped', 'text', (c) => c.notNull())
+        .addPrimaryKeyConstraint('key_wrapping_pk', ['key_id', 'name']),
+      db.schema.createIndex('key_wrapping_version').on('key_wrapping').columns(['name', 'provider', 'version', 'key_id']),
     ],
   },
 ];

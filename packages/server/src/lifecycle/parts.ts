@@ -1,4 +1,4 @@
-import type { BlobStore, Tiers } from '../content/index.ts';
+import type { BlobStore, Encryption, Tiers } from '../content/index.ts';
 import type { Clock, Config, Database, Log, Metrics } from '../platform/index.ts';
 import type { RepairSource } from './scrub/index.ts';
 
@@ -6,6 +6,8 @@ import type { RepairSource } from './scrub/index.ts';
 export interface LifecycleParts {
   readonly database: Database;
   readonly blobs: BlobStore;
+  /** What encrypts them; undefined where they lie in the clear. */
+  readonly encryption?: Encryption | undefined;
   /** What moves blobs between two tiers; undefined where there is one. */
   readonly tiers?: Tiers | undefined;
   readonly clock: Clock;

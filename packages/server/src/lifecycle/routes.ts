@@ -5,6 +5,7 @@ import { collectionRoutes } from './collection/routes.ts';
 import { doctorRoutes } from './doctor/routes.ts';
 import { immutabilityRoutes } from './immutability/routes.ts';
 import type { LifecycleParts } from './parts.ts';
+import { projectKeyRoutes } from './project-keys/routes.ts';
 import { quotaRoutes } from './quota/routes.ts';
 import { retentionRoutes } from './retention/routes.ts';
 import { scrubRoutes } from './scrub/routes.ts';
@@ -16,6 +17,7 @@ export function lifecycleRoutes(parts: LifecycleParts): Route[] {
   return [
     ...collectionRoutes(parts),
     ...immutabilityRoutes(parts),
+    ...projectKeyRoutes(parts),
     ...quotaRoutes(parts),
     ...retentionRoutes(parts),
     ...tagHistoryRoutes(parts),

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import type * as Yaml from 'yaml';
 import { parseRanges } from './address-ranges.ts';
 import { parseDestinations } from './destinations.ts';
+import { parseKeyNames } from './key-names.ts';
 
 interface TextOption {
   /** Never shown. */
@@ -264,6 +265,11 @@ export const ConfigSchema = Type.Object({
     default: '',
     description: 'ARN of the key of encryption: aws, or of an alias of it',
   }),
+  encryptionProjectKeys: Type.String({
+    default: '',
+    description:
+      'keys that projects may be given in place of the one of encryption, by comma: name=file:/path, name=vault:address or name=aws:ARN',
+  }),
   projectQuotaBytes: Type.Integer({
     minimum: 0,
     maximum: 2 ** 53 - 1,
@@ -407,7 +413,7 @@ export class ConfigError extends Error {
 }
 
 /** Options whose text has a grammar of its own; each throws for what is outside. */
-const LISTS = { trustedProxies: parseRanges, outboundAllow: parseDestinations };
+const LISTS = { trustedProxies: parseRanges, outboundAllow: parseDestinations, encryptionProjectKeys: parseKeyNames };
 
 interface Sources {
   /** Path of a YAML file. */
@@ -455,8 +461,12 @@ export function loadConfig({ file, env, flags = {} }: Sources): Config {
   problems.push(...tierProblems(values));
   if ((values.get('s3AccessKeyId') === '') !== (values.get('s3SecretKeyFile') === ''))
     problems.push('s3AccessKeyId and s3SecretKeyFile are given together, or neither');
-  if ((values.get('encryptionVaultKey') === '') !== (values.get('encryptionVaultTokenFile') === ''))
-    problems.push('encryptionVaultKey and encryptionVaultTokenFile are given together, or neither');
+  const named = String(values.get('encryptionProjectKeys'));
+  const isVaultUsed = values.get('encryptionVaultKey') !== '' || named.includes('=vault:');
+  if (isVaultUsed !== (values.get('encryptionVaultTokenFile') !== ''))
+    problems.push(
+      'encryptionVaultKey, or a vault key in encryptionProjectKeys, and encryptionVaultTokenFile are given together, or neither',
+    );
   if (values.get('encryption') === 'vault' && values.get('encryptionVaultKey') === '')
     problems.push('encryptionVaultKey is empty; encryption vault needs one');
   if (values.get('encryption') === 'aws' && values.get('encryptionAwsKey') === '')

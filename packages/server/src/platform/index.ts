@@ -88,6 +88,7 @@ export {
   pauseAfter,
   pruneJobs,
 } from './jobs/index.ts';
+export { type NamedKey, parseKeyNames } from './key-names.ts';
 export { type Listener, listen } from './listener.ts';
 export { createLog, type Log } from './log.ts';
 export { createMetrics, type Metrics, type Observe } from './metrics.ts';

@@ -2,7 +2,16 @@ import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { digestOf, parseDigest } from '@entrepot/oci';
 import { LRUCache } from 'lru-cache';
-import { blobScope, findBlob, findRepository, isDamagedIn, renewBlob, repositoryScope, unlinkBlob } from '../catalog/index.ts';
+import {
+  blobScope,
+  findBlob,
+  findRepository,
+  isDamagedIn,
+  projectKeyOf,
+  renewBlob,
+  repositoryScope,
+  unlinkBlob,
+} from '../catalog/index.ts';
 import { type BlobReader, sendRange } from '../content/index.ts';
 import { AppError, endTogether } from '../platform/index.ts';
 import { API_VERSION, answer, type Call, NOSNIFF, namesEtag } from './http.ts';
@@ -30,17 +39,8 @@ export interface BlobHandlers {
 }
 
 /** end-2 and end-10 of distribution-spec. */
-export function createBlobHandlers({
-  database,
-  blobs,
-  slabs,
-  metrics,
-  log,
-  clock,
-  options,
-  suspect,
-  onBlobRead,
-}: RegistryParts): BlobHandlers {
+export function createBlobHandlers(parts: RegistryParts): BlobHandlers {
+  const { database, blobs, projectKeys, slabs, metrics, log, clock, options, suspect, onBlobRead } = parts;
   const small = new LRUCache<string, Uint8Array>({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length + 200 });
   const openTime = metrics.store('open');
   const renewMs = (options.collectionGraceSeconds * 1000) / 2;
@@ -64,8 +64,10 @@ export function createBlobHandlers({
       return;
     }
     const ranges = ifRange === undefined || ifRange === etag ? parseRanges(range, size) : undefined;
+    const key = projectKeys ? ((await projectKeyOf(database, repository.projectId)) ?? undefined) : undefined;
     if (size <= SMALL_BYTES && ranges === undefined) {
-      const bytes = small.get(digest) ?? (await readSmall(digest, size));
+      // What one key opened is not there for whoever comes by another.
+      const bytes = key === undefined ? (small.get(digest) ?? (await readSmall(digest, size))) : await readSmall(digest, size, key);
       response.writeHead(200, [...headers, 'Content-Length', String(size)]);
       endTogether(response, bytes);
       metrics.bytesOut(size);
@@ -81,7 +83,7 @@ export function createBlobHandlers({
       return answer(response, 307, ['Location', address, 'Docker-Content-Digest', digest, 'Cache-Control', 'no-store']);
     }
     const started = performance.now();
-    const reader = await openBlob(digest, size);
+    const reader = await openBlob(digest, size, key);
     openTime((performance.now() - started) / 1000);
     metrics.transfers.start('download');
     try {
@@ -160,8 +162,8 @@ export function createBlobHandlers({
     return content;
   }
 
-  async function readSmall(digest: string, size: number): Promise<Uint8Array> {
-    const reader = await openBlob(digest, size);
+  async function readSmall(digest: string, size: number, key?: string): Promise<Uint8Array> {
+    const reader = await openBlob(digest, size, key);
     try {
       const bytes = Buffer.allocUnsafeSlow(size);
       for (let at = 0; at < size; ) {
@@ -171,15 +173,15 @@ export function createBlobHandlers({
       }
       // Cheap for so few bytes; larger blobs are hashed by scrub.
       if (digestOf(bytes, parseDigest(digest)?.algorithm) !== digest) throw damaged(digest, 'other bytes than its digest says');
-      small.set(digest, bytes);
+      if (key === undefined) small.set(digest, bytes);
       return bytes;
     } finally {
       await reader.close();
     }
   }
 
-  async function openBlob(digest: string, size: number): Promise<BlobReader> {
-    const reader = await blobs.open(digest, PULLED);
+  async function openBlob(digest: string, size: number, key: string | undefined): Promise<BlobReader> {
+    const reader = await blobs.open(digest, { ...PULLED, key });
     if (reader?.size === size) return reader;
     await reader?.close();
     throw damaged(digest, reader ? `${reader.size} bytes, not ${size}` : 'no bytes at all');

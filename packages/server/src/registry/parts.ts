@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Access } from '../access/index.ts';
 import type { PullNotes } from '../catalog/index.ts';
-import type { BlobStore, HashThreads, SlabPool } from '../content/index.ts';
+import type { BlobStore, Encryption, HashThreads, SlabPool } from '../content/index.ts';
 import type { AuditNotes, Clock, Database, Log, Metrics, RequestOrigin } from '../platform/index.ts';
 
 export interface RegistryOptions {
@@ -21,6 +21,8 @@ export interface RegistryOptions {
 export interface RegistryParts {
   readonly database: Database;
   readonly blobs: BlobStore;
+  /** Keys of projects; undefined where nothing is encrypted. */
+  readonly projectKeys: Encryption['projectKeys'] | undefined;
   readonly access: Access;
   readonly slabs: SlabPool;
   readonly hashThreads: HashThreads;

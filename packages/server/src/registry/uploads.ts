@@ -17,6 +17,7 @@ import { AppError, brokenOff, chunksOf, contentLength, hasBody, newId, type Sess
 import { answer, type Call } from './http.ts';
 import { createMountFinder } from './mounts.ts';
 import type { RegistryParts } from './parts.ts';
+import { BlobClosed, type Check, createProjectKeys } from './project-keys.ts';
 import { createQuotas, type Hold } from './quotas.ts';
 import { createRepositoryMaker } from './repositories.ts';
 import { createStoring, keep, type Stored } from './storing.ts';
@@ -59,6 +60,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   const sessions = createUploadSessions(parts);
   const findMount = createMountFinder(parts);
   const quotas = createQuotas(parts);
+  const keys = createProjectKeys(parts);
   const hashes = new LRUCache<string, RunningHash>({
     max: KEPT_HASHES,
     ttl: 3_600_000,
@@ -72,6 +74,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
 
   async function begin(call: Call): Promise<void> {
     const { query, name } = call;
+    await keys.require(call);
     const mount = query.get('mount');
     if (mount !== null) {
       if (!parseDigest(mount)) throw new AppError('digest_invalid', 'the digest to mount is not a sha256 or sha512 digest');
@@ -79,7 +82,14 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       for (let source = await findMount(call, mount); source; source = await findMount(call, mount)) {
         const room = await quotas.forBlob(call, mount, source.size);
         const from = { source: source.repositoryId, session: undefined, room };
-        if (!(await link(call, { digest: mount, size: source.size }, from).finally(() => room.release()))) continue;
+        const linked = await link(call, { digest: mount, size: source.size }, from)
+          .catch((error: unknown) => {
+            if (error instanceof BlobClosed) return undefined; // its bytes have to come again
+            throw error;
+          })
+          .finally(() => room.release());
+        if (linked === undefined) break;
+        if (!linked) continue;
         metrics.countStatus('mount', 201);
         return;
       }
@@ -120,6 +130,7 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
     const { request, response } = call;
     const length = contentLength(request) ?? 0;
     if (length > options.blobMaxBytes) throw tooLarge();
+    await keys.require(call);
     const room = await quotas.forBlob(call, digest, length);
     gathered += length;
     metrics.transfers.start('upload');
@@ -312,7 +323,9 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   }
 
   /** Takes the body of the request into an upload; a connection that breaks off leaves what arrived. */
-  async function take({ request, response }: Call, { id, position, hash, fence, expected, room }: Take): Promise<number> {
+  async function take(call: Call, { id, position, hash, fence, expected, room }: Take): Promise<number> {
+    const { request, response } = call;
+    await keys.require(call);
     const limit = options.blobMaxBytes - position;
     if (expected !== undefined && expected > limit) throw tooLarge();
     wantBody(request, response);
@@ -352,12 +365,13 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
   ): Promise<boolean> {
     const { name } = call;
     const makeRepository = await repositories.prepare(call);
-    const change = async (tx: Session) => {
+    const change = async (tx: Session, check: Check) => {
       const now = clock.now();
       const isThere = 'stored' in from ? await keep(tx, from.stored, now) : await findBlob(tx, from.source, digest);
       if (!isThere) return false;
       const room = await hold.take(tx);
       const repository = await makeRepository(tx, room);
+      await check(tx, repository);
       await linkBlob(tx, repository.id, { digest, size }, now, room);
       if ('stored' in from) await liftQuarantine(tx, digest, 'push', call.actor, now); // its bytes were stored just now
       await call.record(tx, { resource: { type: 'blob', digest }, after: { size } });
@@ -365,7 +379,9 @@ export function createUploadHandlers(parts: RegistryParts): UploadHandlers {
       return true;
     };
     const scope = [repositoryScope(name), blobScope(digest), ...(session === undefined ? [] : [uploadScope(session)])];
-    const linked = await hold.change({ bytes: size, repositories: 1 }, () => database.write(change, { scope }));
+    const linked = await keys.around(call, digest, (check) =>
+      hold.change({ bytes: size, repositories: 1 }, () => database.write((tx) => change(tx, check), { scope })),
+    );
     if (linked) answer(call.response, 201, ['Location', `/v2/${name}/blobs/${digest}`, 'Docker-Content-Digest', digest]);
     return linked;
   }

@@ -41,11 +41,11 @@ export async function artifactView(
   session: Session,
   facts: ArtifactFacts,
   place: Place,
-  readBlob: (digest: string, most: number) => Promise<Uint8Array | undefined>,
+  readBlob: (digest: string, most: number, repositoryId: number) => Promise<Uint8Array | undefined>,
 ) {
   const { id, digest, mediaType, artifactType, size, pushedAt, pulledAt } = facts;
   const { projectId, repositoryId, repository } = place;
-  const content = await contentOf(session, { id, digest, mediaType, size: facts.manifestSize }, readBlob);
+  const content = await contentOf(session, { id, digest, mediaType, size: facts.manifestSize, repositoryId }, readBlob);
   const tags = await listTagsOfDigest(session, { repositoryId, digest, limit: TAGS });
   return {
     id,

@@ -10,8 +10,8 @@ export interface HarborParts {
   readonly access: Access;
   /** What a caller sees of a project; throws for one that it does not see at all. */
   seen(caller: Identity, project: string): Promise<SeenProject>;
-  /** A small blob that is stored; undefined where it is missing or larger. */
-  readBlob(digest: string, most: number): Promise<Uint8Array | undefined>;
+  /** A small blob of a repository; undefined where it is missing or larger. */
+  readBlob(digest: string, most: number, repositoryId: number): Promise<Uint8Array | undefined>;
 }
 
 const ProjectName = Type.String({ maxLength: 128, description: 'name, or id' });

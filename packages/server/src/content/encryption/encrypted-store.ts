@@ -210,11 +210,14 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
     }, soft(id));
   }
 
-  async function open(digest: string, options?: { readonly pulled?: boolean }): Promise<BlobReader | undefined> {
+  async function open(
+    digest: string,
+    { key: name, ...options }: { readonly pulled?: boolean; readonly key?: string | undefined } = {},
+  ): Promise<BlobReader | undefined> {
     const reader = await base.open(digest, options);
     if (!reader) return undefined;
     try {
-      const opened = await openSealed(reader, digest);
+      const opened = await openSealed(reader, digest, name);
       if (opened) return opened;
       // Whoever can write to the store must not be able to pass off bytes of his own as a blob from before.
       if (await wasPlaced(database, digest)) throw new DamagedBlob(`${digest} was encrypted and lies in the clear now`);
@@ -226,7 +229,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
   }
 
   /** Undefined where the bytes lie in the clear. */
-  async function openSealed(reader: BlobReader, digest: string): Promise<BlobReader | undefined> {
+  async function openSealed(reader: BlobReader, digest: string, name: string | undefined): Promise<BlobReader | undefined> {
     const stored = reader.size;
     // One after the other: a reader is asked by one at a time. Of a small blob all is read at once.
     const isSmall = stored <= END_BYTES;
@@ -236,7 +239,7 @@ export function createEncryptedStore({ base, database, keys, threads, clock, max
     const end = isSmall ? header : await readPart(reader, stored - END_BYTES, stored);
     const needed = bytesOfEnding(end);
     const ending = endingOf(needed > end.length ? await readPart(reader, stored - needed, stored) : end, stored);
-    const key = await keys.find(keyId);
+    const key = await keys.find(keyId, name);
     const rest = new Uint8Array(ending.sealed.length - TAG_BYTES);
     const context = endingContext(headerOf(keyId), digest, ending.closing);
     openRecord({ key: segmentKey(key.bytes, ending.salt), context, record: ending.records, last: true }, ending.sealed, rest);

@@ -1,10 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { parseDigest } from '@entrepot/oci';
-import type { Clock, Database, JobContext, JobDefinition, Log } from '../../platform/index.ts';
+import type { Clock, Database, JobContext, JobDefinition, Log, Session } from '../../platform/index.ts';
 import { ArchivedBlob } from '../archived.ts';
 import type { BlobStore, Companions } from '../blob-store.ts';
 import { copyContent } from './copy-content.ts';
-import { companionOf, companionText, type DataKeys } from './data-keys.ts';
+import { companionOf, companionText, type DataKeys, type NamedProviders } from './data-keys.ts';
 import { keyIdOf } from './encrypted-store.ts';
 import { wasPlaced } from './key-rows.ts';
 import { KeyRefused, type Wrapped } from './providers/provider.ts';
@@ -21,6 +21,7 @@ import {
   type WrappedKey,
 } from './rotation-rows.ts';
 import { ENCRYPT_JOB, REWRAP_JOB, startEncrypting } from './start.ts';
+import { replaceWrapping, wrappingsNotUnder } from './wrapping-rows.ts';
 
 const KEEP_EVERY_MS = 5000;
 const BATCH = 64;
@@ -38,11 +39,12 @@ interface Parts {
   readonly companions: Companions;
   readonly database: Database;
   readonly keys: DataKeys;
+  readonly named: NamedProviders;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-export function encryptionJobs({ base, store, companions, database, keys, clock, log }: Parts): JobDefinition[] {
+export function encryptionJobs({ base, store, companions, database, keys, named, clock, log }: Parts): JobDefinition[] {
   /** Finds out which keys' blobs are in their places, and forgets those of blobs that are no more. */
   async function lookForBlobs(signal: AbortSignal): Promise<void> {
     const due = await keysToLookFor(database, clock.now(), BATCH);
@@ -75,41 +77,77 @@ export function encryptionJobs({ base, store, companions, database, keys, clock,
     return await active.wrap(await by.unwrap(wrapped, id), id);
   }
 
-  /** Wraps every key anew that is not under the provider's newest version. What is done stays done, whatever ends it. */
+  /** Wraps every key anew that is not under the newest version of what wraps it. What is done stays done, whatever ends it. */
   async function rewrap({ signal, progress }: JobContext): Promise<unknown> {
     const { active } = keys.providers;
     const target = { provider: active.name, version: await active.current() };
     const total = await countKeysNotUnder(database, target);
-    const failed: string[] = [];
-    let failures = 0;
-    let done = 0;
-    let after = '';
-    for (let rows = await keysNotUnder(database, target, after, BATCH); rows.length > 0; ) {
+    const count = { done: 0, failed: 0, failedKeys: [] as string[] };
+    const told = () => progress({ done: count.done, failed: count.failed, total });
+    await wrapAnew(count, told, signal, {
+      rows: (after) => keysNotUnder(database, target, after, BATCH),
+      wrap: rewrapped,
+      replace: (tx, key) => replaceWrapped(tx, { ...key, provider: active.name }),
+    });
+    const projectKeys: Record<string, unknown> = {};
+    for (const name of named.names) projectKeys[name] = await rewrapNamed(name, told, signal);
+    await copyKeys(signal);
+    const { failedKeys, ...counted } = count;
+    return { ...target, ...counted, ...(count.failed > 0 ? { failedKeys } : {}), ...(named.names.length > 0 ? { projectKeys } : {}) };
+  }
+
+  /** The same for the key of a project; where that is out of reach, those of others are done all the same. */
+  async function rewrapNamed(name: string, told: () => Promise<void>, signal: AbortSignal): Promise<unknown> {
+    const provider = named.of(name);
+    const count = { done: 0, failed: 0, failedKeys: [] as string[] };
+    try {
+      if (!provider) return count;
+      const target = { provider: provider.name, version: await provider.current() };
+      await wrapAnew(count, told, signal, {
+        rows: (after) => wrappingsNotUnder(database, name, target, after, BATCH),
+        wrap: ({ id, version, wrapped }) => provider.rewrap({ version, wrapped }, id),
+        replace: (tx, key) => replaceWrapping(tx, { ...key, name }),
+      });
+      return { ...target, done: count.done, failed: count.failed };
+    } catch (error) {
       signal.throwIfAborted();
-      const fresh: (WrappedKey & { from: string })[] = [];
+      log.error({ err: error, projectKey: name }, 'data keys cannot be wrapped anew by the key of a project');
+      return { done: count.done, failed: count.failed, error: 'the key cannot be reached' };
+    }
+  }
+
+  async function wrapAnew(
+    count: { done: number; failed: number; failedKeys: string[] },
+    told: () => Promise<void>,
+    signal: AbortSignal,
+    how: {
+      rows(after: string): Promise<WrappedKey[]>;
+      wrap(key: WrappedKey): Promise<Wrapped>;
+      replace(tx: Session, key: Wrapped & { id: string; from: string }): Promise<void>;
+    },
+  ): Promise<void> {
+    for (let rows = await how.rows(''); rows.length > 0; rows = await how.rows(rows.at(-1)?.id ?? '')) {
+      signal.throwIfAborted();
+      const fresh: (Wrapped & { id: string; from: string })[] = [];
       await inGroups(rows, async (row) => {
         try {
-          fresh.push({ id: row.id, from: row.wrapped, provider: active.name, ...(await rewrapped(row)) });
+          fresh.push({ id: row.id, from: row.wrapped, ...(await how.wrap(row)) });
         } catch (error) {
           if (!(error instanceof KeyRefused)) throw error;
-          failures++;
-          if (failed.length < TOLD) failed.push(row.id);
+          count.failed++;
+          if (count.failedKeys.length < TOLD) count.failedKeys.push(row.id);
           log.error({ err: error, key: row.id }, 'a data key cannot be wrapped anew');
         }
       });
       await database.write(
         async (tx) => {
-          for (const key of fresh) await replaceWrapped(tx, key);
+          for (const key of fresh) await how.replace(tx, key);
         },
         { scope: ['data-keys'] },
       );
-      done += fresh.length;
-      await progress({ done, failed: failures, total });
-      after = rows.at(-1)?.id ?? after;
-      rows = await keysNotUnder(database, target, after, BATCH);
+      count.done += fresh.length;
+      await told();
     }
-    await copyKeys(signal);
-    return { ...target, done, failed: failures, ...(failures > 0 ? { failedKeys: failed } : {}) };
   }
 
   /** Encrypts what lies in the clear from before; gives how it went with each blob. */

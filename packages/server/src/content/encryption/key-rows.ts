@@ -1,5 +1,6 @@
 import { queriesOf, type Session } from '../../platform/index.ts';
 import type { ContentTables } from '../schema.ts';
+import { PROJECTS_ONLY } from './wrapping-rows.ts';
 
 const query = queriesOf<ContentTables>('content');
 
@@ -37,6 +38,9 @@ const insertDataKey = query<NewKey>()('insertDataKey', (db, p) =>
 );
 const dataKey = query<{ id: string }>()('dataKey', (db, p) => db.selectFrom('data_key').select(COLUMNS).where('id', '=', p('id')));
 const deleteDataKey = query<{ id: string }>()('deleteDataKey', (db, p) => db.deleteFrom('data_key').where('id', '=', p('id')));
+const deleteWrappings = query<{ id: string }>()('deleteWrappingsOfKey', (db, p) =>
+  db.deleteFrom('key_wrapping').where('key_id', '=', p('id')),
+);
 const deleteUnowned = query<{ id: string }>()('deleteUnownedDataKey', (db, p) =>
   db.deleteFrom('data_key').where('id', '=', p('id')).where('digest', 'is', null),
 );
@@ -54,6 +58,14 @@ const placedKey = query<{ digest: string }>()('placedDataKey', (db, p) =>
 );
 const anyKey = query()('anyDataKey', (db) =>
   db.selectFrom('data_key').select(['id', 'provider', 'version', 'wrapped']).orderBy('id').limit(1),
+);
+const anyOwnKey = query()('anyOwnDataKey', (db) =>
+  db
+    .selectFrom('data_key')
+    .select(['id', 'provider', 'version', 'wrapped'])
+    .where('provider', '<>', PROJECTS_ONLY)
+    .orderBy('provider')
+    .limit(1),
 );
 
 const lookAgain = query<{ digest: string; except: string; lookAt: number }>()('lookAgainForDataKeys', (db, p) =>
@@ -74,6 +86,7 @@ export async function findKey(session: Session, id: string): Promise<KeyRow | un
 
 export async function deleteKey(tx: Session, id: string): Promise<void> {
   await tx.run(deleteDataKey, { id });
+  await tx.run(deleteWrappings, { id });
 }
 
 /** Forgets the key of an upload unless a blob may have been made of it. */
@@ -98,7 +111,7 @@ export async function wasPlaced(session: Session, digest: string): Promise<boole
 
 /** Some key, to see whether there is any. */
 export async function someKey(session: Session): Promise<Pick<KeyRow, 'id' | 'provider' | 'version' | 'wrapped'> | undefined> {
-  return await session.first(anyKey, {});
+  return (await session.first(anyOwnKey, {})) ?? (await session.first(anyKey, {}));
 }
 
 /** Has the keys of a blob looked after, as it was or may have been replaced or removed; all but that of its new bytes. */

@@ -1,6 +1,8 @@
 import { type Database, queriesOf, type Session } from '../../platform/index.ts';
 import type { ContentTables } from '../schema.ts';
+import type { SealedKey } from './data-keys.ts';
 import type { Wrapped } from './providers/provider.ts';
+import { PROJECTS_ONLY, wrappingsOf } from './wrapping-rows.ts';
 
 const query = queriesOf<ContentTables>('content');
 
@@ -25,6 +27,7 @@ const keysUnderOthers = query<{ provider: string; version: string; after: string
     .selectFrom('data_key')
     .select(WRAPPED)
     .where('id', '>', p('after'))
+    .where('provider', '<>', PROJECTS_ONLY)
     .where(({ or, eb }) => or([eb('provider', '<>', p('provider')), eb('version', '<>', p('version'))]))
     .orderBy('id')
     .limit(p('limit')),
@@ -33,6 +36,7 @@ const countUnderOthers = query<{ provider: string; version: string }>()('countDa
   db
     .selectFrom('data_key')
     .select(({ fn }) => fn.countAll<number>().as('keys'))
+    .where('provider', '<>', PROJECTS_ONLY)
     .where(({ or, eb }) => or([eb('provider', '<>', p('provider')), eb('version', '<>', p('version'))])),
 );
 const rewrapKey = query<{ id: string; from: string; provider: string; version: string; wrapped: string }>()('rewrapDataKey', (db, p) =>
@@ -94,15 +98,18 @@ export async function replaceWrapped(tx: Session, key: WrappedKey & { from: stri
 }
 
 /** Keys of placed blobs whose copies beside the blobs are missing or old. */
-export async function keysWithoutCopy(session: Session, limit: number): Promise<WrappedKey[]> {
-  return await session.all(keysToCopy, { limit });
+export async function keysWithoutCopy(session: Session, limit: number): Promise<SealedKey[]> {
+  const keys: SealedKey[] = [];
+  for (const key of await session.all(keysToCopy, { limit })) keys.push({ ...key, named: await wrappingsOf(session, key.id) });
+  return keys;
 }
 
 /** Copies that were written, as far as the keys have not changed meanwhile. */
-export async function setCopied(database: Database, copied: readonly WrappedKey[]): Promise<void> {
+export async function setCopied(database: Database, copied: readonly SealedKey[]): Promise<void> {
   await database.write(
     async (tx) => {
-      for (const { id, wrapped } of copied) await tx.run(copiedKey, { id, wrapped });
+      for (const { id, wrapped, named } of copied)
+        if (JSON.stringify(await wrappingsOf(tx, id)) === JSON.stringify(named)) await tx.run(copiedKey, { id, wrapped });
     },
     { durable: false, scope: ['data-keys'] },
   );

@@ -57,8 +57,8 @@ const HOUR = 3_600_000;
 
 function runJob(kind: string, of = at, signal = new AbortController().signal): Promise<unknown> {
   const context: JobContext = { signal, attempt: 1, hold: async () => undefined, progress: async () => undefined };
-  const { base, store, companions, database, keys } = of;
-  const job = encryptionJobs({ base, store, companions, database, keys, clock, log: createLog('silent') }).find(
+  const { base, store, companions, database, keys, named } = of;
+  const job = encryptionJobs({ base, store, companions, database, keys, named, clock, log: createLog('silent') }).find(
     (each) => each.kind === kind,
   );
   if (!job) throw new Error(`there is no job ${kind}`);

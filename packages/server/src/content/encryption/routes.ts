@@ -1,13 +1,15 @@
 import Type from 'typebox';
 import { AppError, type Caller, type Route, routesFor, type Session } from '../../platform/index.ts';
 import type { Encryption } from './index.ts';
+import type { KeyProvider } from './providers/provider.ts';
 import { countKeys } from './rotation-rows.ts';
 import { startEncrypting, startRewrap } from './start.ts';
+import { countWrappings } from './wrapping-rows.ts';
 
 const CURRENT_MS = 6000;
 
 const Version = Type.Object({
-  provider: Type.String({ description: 'file, vault or aws' }),
+  provider: Type.String({ description: 'file, vault or aws; projects: no key but those of projects' }),
   version: Type.String(),
 });
 
@@ -20,6 +22,16 @@ const View = Type.Object({
       keys: Type.Integer({ description: 'data keys wrapped under it' }),
       copied: Type.Integer({ description: 'how many of these lie beside the blobs too' }),
     }),
+  ),
+  projectKeys: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      current: Type.Union([Version, Type.Null()], {
+        description: 'what it wraps by; null where it cannot be reached, or is not configured',
+      }),
+      keys: Type.Array(Type.Object({ ...Version.properties, keys: Type.Integer({ description: 'data keys wrapped under it' }) })),
+    }),
+    { description: 'keys that projects may have in place of that' },
   ),
 });
 
@@ -41,11 +53,24 @@ export function encryptionRoutes({ database, encryption }: Parts): Route[] {
     return encryption;
   }
 
-  async function current({ keys }: Encryption): Promise<{ provider: string; version: string } | null> {
-    const { active } = keys.providers;
+  async function current(by: KeyProvider | undefined): Promise<{ provider: string; version: string } | null> {
+    if (!by) return null;
     const late = new Promise<null>((resolve) => setTimeout(resolve, CURRENT_MS, null).unref());
-    const found = active.current().then((version) => ({ provider: active.name, version }));
+    const found = by.current().then((version) => ({ provider: by.name, version }));
     return await Promise.race([found, late]).catch(() => null);
+  }
+
+  async function projectKeys() {
+    const counts = await countWrappings(database);
+    const { names, of } = encryption?.projectKeys.providers ?? { names: [], of: () => undefined };
+    const all = [...new Set([...names, ...counts.map(({ name }) => name)])].sort();
+    return await Promise.all(
+      all.map(async (name) => ({
+        name,
+        current: await current(of(name)),
+        keys: counts.filter((count) => count.name === name).map(({ provider, version, keys }) => ({ provider, version, keys })),
+      })),
+    );
   }
 
   return [
@@ -60,8 +85,9 @@ export function encryptionRoutes({ database, encryption }: Parts): Route[] {
       handle: async () => ({
         body: {
           encrypting: encryption !== undefined,
-          current: encryption ? await current(encryption) : null,
+          current: await current(encryption?.keys.providers.active),
           keys: await countKeys(database),
+          projectKeys: await projectKeys(),
         },
       }),
     }),

@@ -8,8 +8,9 @@ import { openFileCompanions } from '../file-companions.ts';
 import { openFileStore } from '../file-store.ts';
 import { type ContentTables, contentMigrations } from '../schema.ts';
 import { CipherThreads } from './cipher-threads.ts';
-import { createDataKeys, type DataKeys } from './data-keys.ts';
-import { createEncryptedStore } from './encrypted-store.ts';
+import { createDataKeys, type DataKeys, type NamedProviders } from './data-keys.ts';
+import { createEncryptedStore, keyIdOf } from './encrypted-store.ts';
+import { createNamedKeys, type NamedKeys } from './named-keys.ts';
 import { createKeyFile, openKeyFile } from './providers/local-file.ts';
 import type { KeyProvider } from './providers/provider.ts';
 
@@ -26,6 +27,8 @@ export interface TestEncryption {
   readonly base: BlobStore;
   readonly companions: Companions;
   readonly keys: DataKeys;
+  readonly named: NamedProviders;
+  readonly projectKeys: NamedKeys;
   readonly threads: CipherThreads;
   readonly store: BlobStore;
   readonly keyFile: string;
@@ -42,6 +45,8 @@ interface Options {
   /** In place of the key file itself, what is put in front of it. */
   readonly provider?: (keyFile: string) => KeyProvider;
   readonly clock?: Clock;
+  /** Keys of projects. */
+  readonly named?: NamedProviders;
   /** Puts something in front of the files. */
   readonly around?: (base: BlobStore, database: Database) => BlobStore;
   readonly maxSegments?: number;
@@ -64,11 +69,16 @@ async function open(root: string, keyFile: string, databases: Database[], option
   const companions = openFileCompanions(join(root, 'companions'));
   const provider = make(keyFile);
   const providers = { active: provider, of: (name: string) => (name === provider.name ? provider : undefined) };
-  const keys = createDataKeys({ database, providers, companions, clock });
+  const named = options.named ?? { names: [], of: () => undefined };
+  const keys = createDataKeys({ database, providers, named, companions, clock });
+  const projectKeys = createNamedKeys({
+    ...{ database, keys, own: providers, named, clock },
+    isInPlace: async (digest, id) => (await keyIdOf(base, digest)) === id,
+  });
   const threads = new CipherThreads(1);
   const ageRow = async (id: string, time: number) => database.write(async (tx) => void (await tx.run(ageUpload, { id, time })));
   return {
-    ...{ root, database, base, companions, keys, threads, keyFile },
+    ...{ root, database, base, companions, keys, named, projectKeys, threads, keyFile },
     store: createEncryptedStore({
       base,
       database,

@@ -2,14 +2,22 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseDigest } from '@entrepot/oci';
-import { type Companions, companionOf, companionText, findKey, HEADER_BYTES, keyIdIn, openFileCompanions } from '../../content/commands.ts';
-import type { BlobReader, BlobStore, StoredBlob } from '../../content/index.ts';
+import {
+  type Companions,
+  companionOf,
+  companionText,
+  findSealedKey,
+  HEADER_BYTES,
+  keyIdIn,
+  openFileCompanions,
+  type SealedKey,
+} from '../../content/commands.ts';
+import { type BlobReader, type BlobStore, ClosedBlob, type StoredBlob } from '../../content/index.ts';
 import { type Database, newId } from '../../platform/index.ts';
 import { chunksOf, examine, UNPACED } from '../scrub/index.ts';
 import { type Copied, unlessOutage } from './copy.ts';
 import { writeDurably } from './files.ts';
 import { blobsFolder } from './format.ts';
-import type { SealedKey } from './snapshot-db.ts';
 
 // Encrypted blobs are backed up as they lie, so a backup is encrypted too. What their digest says can be seen only with the
 // keys; a sum of the sealed bytes beside them says whether they are as they were copied. Their wrapped keys lie beside them
@@ -83,10 +91,11 @@ export async function backUpSealed(
       await known?.close();
       if (isSame) return 'there';
     }
-    if (await examine(blobs, blob, { pace: UNPACED, signal })) return 'damaged';
+    // What only the key of a project opens, which is out of reach, is copied unseen: it is whole as far as anybody can say.
+    if (await examine(blobs, blob, { pace: UNPACED, signal }).catch(unlessClosed)) return 'damaged';
     const sha256 = await copyBytes(reader, target, digest, signal);
     // One that was pushed again since the snapshot has a key that its database does not know.
-    const key = await findKey(database, keyIdIn(header) ?? '');
+    const key = await findSealedKey(database, keyIdIn(header) ?? '');
     if (key) await keepKeys(folder, [key]);
     const path = sumFile(folder, digest);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -95,6 +104,11 @@ export async function backUpSealed(
   } finally {
     await reader.close();
   }
+}
+
+function unlessClosed(error: unknown): undefined {
+  if (!(error instanceof ClosedBlob)) throw error;
+  return undefined;
 }
 
 /** Copies a sealed blob of a backup into a store below encryption, and its wrapped key beside it. */

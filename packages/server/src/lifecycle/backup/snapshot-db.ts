@@ -1,15 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
+import type { SealedKey } from '../../content/commands.ts';
 import type { StoredBlob } from '../../content/index.ts';
 
 /** The database of a snapshot, opened so that nothing of it changes. */
-/** A data key as its provider wrapped it. */
-export interface SealedKey {
-  readonly id: string;
-  readonly provider: string;
-  readonly version: string;
-  readonly wrapped: string;
-}
-
 export interface SnapshotDatabase {
   /** Blobs that the store had, by digest. */
   blobs(): Iterable<StoredBlob>;
@@ -30,10 +23,13 @@ export function openSnapshotDatabase(path: string): SnapshotDatabase {
     blobs: () =>
       database.prepare("SELECT digest, size FROM stored_blob WHERE state = 'live' ORDER BY digest").iterate() as Iterable<StoredBlob>,
     hasBlob: (digest) => one.get(digest) !== undefined,
-    keys: () =>
-      database
-        .prepare('SELECT id, provider, version, wrapped FROM data_key WHERE digest IS NOT NULL')
-        .iterate() as unknown as Iterable<SealedKey>,
+    *keys() {
+      const sealed = database.prepare('SELECT id, provider, version, wrapped FROM data_key WHERE digest IS NOT NULL');
+      const named = database.prepare('SELECT name, provider, version, wrapped FROM key_wrapping WHERE key_id = ? ORDER BY name');
+      for (const key of sealed.iterate() as unknown as Iterable<SealedKey>) {
+        yield { ...key, named: named.all(key.id) as unknown as SealedKey['named'] & object };
+      }
+    },
     migrations: () =>
       database
         .prepare('SELECT name FROM migration ORDER BY name')

@@ -1,4 +1,4 @@
-import { ArchivedBlob, type BlobStore, readSmall } from '../../content/index.ts';
+import { ArchivedBlob, type BlobStore, ClosedBlob, readSmall } from '../../content/index.ts';
 import type { Clock, Database, JobDefinition, Log } from '../../platform/index.ts';
 import { nextRun } from '../../platform/index.ts';
 import { createLabels, forgetLabels } from './labels.ts';
@@ -32,9 +32,10 @@ export function nextOf({ enabled, schedule }: Pick<Policy, 'enabled' | 'schedule
 /** Runs policies by their schedules and on demand, undoes runs, and forgets old ones. */
 export function retentionJobs({ database, clock, log, blobs, config }: Parts): JobDefinition[] {
   const labelsOf = createLabels(database, clock, async (digest, most) => {
-    // What lies in an archive is no reason to bring it back, and its tag stays as that of what is missing does.
+    // What lies in an archive is no reason to bring it back, and its tag stays as that of what is missing does; so does one of a
+    // project that took its key away.
     return await readSmall(blobs, digest, most).catch((error: unknown) => {
-      if (error instanceof ArchivedBlob) return undefined;
+      if (error instanceof ArchivedBlob || error instanceof ClosedBlob) return undefined;
       throw error;
     });
   });

@@ -1,5 +1,5 @@
 import { blobScope, claimBlob, findStored, pageOfLinkedBlobs, pageOfManifests, pageOfTrashedManifests } from '../../catalog/index.ts';
-import { ArchivedBlob, type StoredBlob } from '../../content/index.ts';
+import { ArchivedBlob, ClosedBlob, type StoredBlob } from '../../content/index.ts';
 import { AppError } from '../../platform/index.ts';
 import { examine, type Fault } from './examine.ts';
 import { type Checked, checkManifest, checkTrashed } from './manifests.ts';
@@ -77,7 +77,8 @@ async function scrubBlobs(parts: ScrubParts, begun: Pass): Promise<Pass> {
     for (const blob of page) {
       signal.throwIfAborted();
       const fault = await examine(blobs, blob, parts).catch((error: unknown) => {
-        if (error instanceof ArchivedBlob) return 'unread' as const;
+        // In an archive, or closed by a project that took its key away, as it may.
+        if (error instanceof ArchivedBlob || error instanceof ClosedBlob) return 'unread' as const;
         if (!(error instanceof AppError)) throw error;
         // One alone has lost its key; several in a row mean that the keys, or the store, are out of reach.
         if (++unsure === MANY_UNSURE) throw error;
