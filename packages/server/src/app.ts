@@ -288,7 +288,7 @@ async function buildApp(
     repairSources,
     isBusy,
   };
-  const supplyChainParts = { database, blobs, clock, log, config, isBusy };
+  const supplyChainParts = { database, blobs, clock, log, config, isBusy, suspect };
   consumers.push(...supplyChainConsumers(supplyChainParts));
   const jobs = createJobRunner({
     database,

@@ -18,6 +18,7 @@ import {
   createJobRunner,
   createLog,
   type Database,
+  enqueue,
   type JobRunner,
   jobMigrations,
   outboxDelivery,
@@ -26,7 +27,8 @@ import {
   type Value,
 } from '../../platform/index.ts';
 import { cleanInventories } from './clean.ts';
-import { findImage, layersOf } from './image-store.ts';
+import { READ_LAYER } from './format.ts';
+import { findImage, forgetWaiting, layersOf, wantAgain } from './image-store.ts';
 import { inventoryConsumer, inventoryJobs } from './jobs.ts';
 import { findLayer } from './layer-store.ts';
 import type { LayerScanner } from './scanner.ts';
@@ -85,6 +87,7 @@ let projectId: number;
 let stored: Map<string, Buffer>;
 let read: string[];
 let broken: Set<string>;
+let suspected: string[];
 const repositories = new Map<string, number>();
 const clock = { now: () => now };
 
@@ -114,13 +117,22 @@ const scanner: LayerScanner = {
     return await inventoryOf(Buffer.concat(chunks), { cataloguers: [testPackages], digest });
   },
 };
-const parts = () => ({ database, blobs, clock, log: createLog('silent'), config: { inventory: true, inventoryWorkers: 2 }, scanner });
+const parts = () => ({
+  database,
+  blobs,
+  clock,
+  log: createLog('silent'),
+  config: { inventory: true, inventoryWorkers: 2 },
+  scanner,
+  suspect: (digest: string) => void suspected.push(digest),
+});
 
 beforeEach(async () => {
   now = 1_700_000_000_000;
   stored = new Map();
   read = [];
   broken = new Set();
+  suspected = [];
   store = roomData([...catalogMigrations, ...outboxMigrations, ...jobMigrations, ...inventoryMigrations]);
   database = await store.open();
   await database.write(async (tx) => {
@@ -176,6 +188,12 @@ async function push(
     await putManifest(tx, { repositoryId, digest, bytes, manifest, tags: [], sparse: { children: true, blobs: true }, by: 'ann', now });
   });
   return digest;
+}
+
+/** What the consumer of events does with a push. */
+async function tell(digest: string): Promise<void> {
+  const event = { id: 1, topic: 'manifest.pushed', repository: 'demo/app', at: now, payload: { digest } };
+  await inventoryConsumer(parts()).handle(event, new AbortController().signal);
 }
 
 async function toldOf(digest: string): Promise<string[]> {
@@ -293,6 +311,38 @@ describe('inventories of what is pushed', () => {
     });
   });
 
+  it('are read again where they are incomplete and somebody asks, after the storage was mended', async () => {
+    const layer = layerOf(pkg('a.pkg', 'x 1'));
+    const digest = await push([layer]);
+    stored.set(digestOf(layer), layerOf(pkg('a.pkg', 'other 1')));
+    for (let tries = 0; tries < 8; tries++) {
+      await settle();
+      now += 3_600_000;
+    }
+    expect(await toldOf(digest)).toEqual(['incomplete', 'other 1 # 0']);
+    expect(suspected).toContain(digestOf(layer));
+    stored.set(digestOf(layer), layer);
+    await database.write(async (tx) => {
+      const image = await findImage(tx, digest);
+      for (const each of image ? await wantAgain(tx, image.id) : [])
+        await enqueue(tx, { kind: READ_LAYER, key: each, payload: { digest: each }, now });
+    });
+    await settle();
+    expect(await toldOf(digest)).toEqual(['complete', 'x 1 # 0']);
+    expect(await imagesOf('other', '1')).toEqual([]);
+  });
+
+  it('that wait can be stopped; layers that others wait for are read', async () => {
+    const shared = layerOf(pkg('a.pkg', 'x 1'));
+    const own = layerOf(pkg('b.pkg', 'y 1'));
+    const [stopped, other] = [await push([shared, own]), await push([shared])];
+    for (const digest of [stopped, other]) await tell(digest);
+    const image = await findImage(database, stopped);
+    expect(image && (await database.write((tx) => forgetWaiting(tx, image)))).toEqual([digestOf(own)]);
+    expect(await toldOf(stopped)).toEqual(['none']);
+    expect(await findImage(database, other)).toMatchObject({ state: 'waiting', waiting: 1 });
+  });
+
   it('are made of what was there before, and of layers that an older version read, which count until then', async () => {
     const layer = layerOf(pkg('a.pkg', 'x 1'));
     const digest = await push([layer]);
@@ -332,8 +382,7 @@ describe('inventories of what is pushed', () => {
     const layer = layerOf(...Array.from({ length: 40 }, (_, index) => pkg(`${index}.pkg`, `x ${index}`, `y ${index}`)));
     const digest = await push([layer]);
     const { saveLayer } = await import('./layer-store.ts');
-    const event = { id: 1, topic: 'manifest.pushed', repository: 'demo/app', at: now, payload: { digest } };
-    await inventoryConsumer(parts()).handle(event, new AbortController().signal);
+    await tell(digest);
     const row = await findLayer(database, digestOf(layer));
     const inventory = await inventoryOf(layer, { cataloguers: [testPackages] });
     const ends = saveLayer(database, { id: row?.id ?? 0, inventory, durationMs: 1 }, () => Promise.reject(new Error('killed')));

@@ -4,7 +4,7 @@ import type { Cataloguer } from './cataloguer.ts';
 import { decompressed } from './decompress.ts';
 import { createFileReader } from './file-reader.ts';
 import { createLayerNotes, type LayerNotes } from './layer-notes.ts';
-import { type Budget, beyond, createBudget, IncompleteError, type LayerLimits, malformed } from './limits.ts';
+import { type Budget, beyond, createBudget, DAMAGED, IncompleteError, type LayerLimits, malformed } from './limits.ts';
 import type { Incomplete, LayerInventory } from './model.ts';
 import { normalise, whiteoutOf } from './paths.ts';
 
@@ -84,8 +84,7 @@ async function readLayer({ digest, open }: LayerSource, budget: Budget, visit: V
     end = entry.offset + entry.size;
   }
   if (!(await forward.isZeroFrom(end))) throw malformed('the layer goes on behind the end of its archive');
-  if (`${digest.split(':', 1)[0]}:${packed.digest('hex')}` !== digest)
-    throw malformed('the bytes of the layer are not those of its digest');
+  if (`${digest.split(':', 1)[0]}:${packed.digest('hex')}` !== digest) throw new IncompleteError(DAMAGED);
   return { diffId: `sha256:${plain.digest('hex')}`, bytes };
 }
 

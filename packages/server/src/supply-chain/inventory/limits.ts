@@ -42,6 +42,9 @@ export class IncompleteError extends Error {
   }
 }
 
+/** Of bytes that are not what their digest says: the storage is at fault, not the layer. */
+export const DAMAGED = { reason: 'failed', detail: 'the bytes of the layer are not those of its digest' } as const satisfies Incomplete;
+
 export function beyond(limit: Limit): IncompleteError {
   return new IncompleteError({ reason: 'limit', limit });
 }

@@ -11,6 +11,8 @@ export interface InventoryParts {
   readonly config: Pick<Config, 'inventory' | 'inventoryWorkers'>;
   /** Whether requests press in this process right now. */
   isBusy?(): boolean;
+  /** Told of a blob whose bytes are not what its digest says. */
+  suspect?(digest: string): void;
   /** What reads layers, if not a process for each. */
   readonly scanner?: LayerScanner;
 }

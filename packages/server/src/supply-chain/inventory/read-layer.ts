@@ -3,6 +3,7 @@ import type { JobContext } from '../../platform/index.ts';
 import { INVENTORY_SCOPE } from './format.ts';
 import { noteLayer } from './image-store.ts';
 import { findLayer, markAbsent, saveLayer } from './layer-store.ts';
+import { DAMAGED } from './limits.ts';
 import type { LayerInventory } from './model.ts';
 import type { InventoryParts } from './parts.ts';
 import { type LayerScanner, nothingOf } from './scanner.ts';
@@ -57,6 +58,11 @@ export async function readLayer(
   let inventory: LayerInventory;
   try {
     inventory = await scanner.scan({ digest, open: (inner) => chunksOfBlob(parts, digest, inner) }, signal);
+    const { incomplete: why } = inventory;
+    if (why?.reason === 'failed' && why.detail === DAMAGED.detail) {
+      parts.suspect?.(digest);
+      if (!isLast) throw new Error(why.detail); // it may be repaired
+    }
   } catch (error) {
     if (error instanceof Absent) {
       await database.write(async (tx) => {
