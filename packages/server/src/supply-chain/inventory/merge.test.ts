@@ -144,7 +144,9 @@ function unambiguous(entries: readonly TestEntry[]): TestEntry[] {
   const folders = new Set<string>();
   for (const { path } of all) for (let at = path.indexOf('/'); at > 0; at = path.indexOf('/', at + 1)) folders.add(path.slice(0, at));
   // As archives of changes have it, each folder that something lies in is an entry; lib may be a link below, which is gone through.
-  const explicit = [...folders].filter((path) => path !== 'lib' && !kept.has(path)).map((path): TestEntry => ({ path, type: '5' }));
+  const explicit = [...folders]
+    .filter((path) => path !== 'lib' && !all.some((entry) => entry.path === path))
+    .map((path): TestEntry => ({ path, type: '5' }));
   return [...explicit, ...all].sort((a, b) => a.path.split('/').length - b.path.split('/').length);
 }
 
@@ -167,7 +169,7 @@ function unpacked(layers: readonly (readonly TestEntry[])[]): Tree {
     for (const entry of entries.filter((each) => !isWhiteout(each))) {
       const path = real(entry.path);
       const type = entry.type === '5' ? 'folder' : entry.type === '2' ? 'link' : 'file';
-      if (!(type === 'folder' && tree.get(path)?.type === 'folder')) remove(path);
+      if (type !== 'folder' || (tree.has(path) && tree.get(path)?.type !== 'folder')) remove(path);
       tree.set(path, { type, content: String(entry.content ?? '') });
     }
   }
