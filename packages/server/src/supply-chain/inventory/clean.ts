@@ -75,7 +75,13 @@ const deleteComponent = query<{ id: number }>()('deleteComponent', (db, p) =>
     .where((eb) => eb.not(eb.exists(eb.selectFrom('evidence_component').select('evidence_id').where('component_id', '=', p('id'))))),
 );
 const unreadLayers = query<{ limit: number }>()('unreadLayers', (db, p) =>
-  db.selectFrom('layer_inventory').select(['id', 'digest', 'state']).where('state', '!=', 'done').orderBy('id').limit(p('limit')),
+  db
+    .selectFrom('layer_inventory')
+    .select('digest')
+    .where('state', '!=', 'done')
+    .where((eb) => eb.exists(eb.selectFrom('image_layer').select('image_id').whereRef('image_layer.layer_id', '=', 'layer_inventory.id')))
+    .orderBy('id')
+    .limit(p('limit')),
 );
 
 const PAGE = 500;
