@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { append, queriesOf, type Session } from '../../platform/index.ts';
 import type { ImageKind } from './image-layers.ts';
 import { wantLayer } from './layer-store.ts';
@@ -63,6 +64,7 @@ const layersOfImage = query<{ imageId: number }>()('layersOfImage', (db, p) =>
       'image_layer.layer_id as layerId',
       'image_layer.problem',
       'layer_inventory.state',
+      'layer_inventory.made_at as madeAt',
     ])
     .where('image_layer.image_id', '=', p('imageId'))
     .orderBy('image_layer.position'),
@@ -142,7 +144,9 @@ const finishImage = query<{
       components: p('components'),
       made_at: p('now'),
     })
-    .where('id', '=', p('id')),
+    .where('id', '=', p('id'))
+    .where('settled', '=', 0)
+    .where('waiting', '=', 0),
 );
 const deleteExceptions = query<{ id: number }>()('deleteExceptions', (db, p) =>
   db.deleteFrom('image_exception').where('image_id', '=', p('id')),
@@ -183,6 +187,7 @@ export interface ImageLayerRow {
   readonly layerId: number | null;
   readonly problem: string;
   readonly state: 'waiting' | 'done' | 'absent' | null;
+  readonly madeAt: number | null;
 }
 
 /** Repositories that are told of an image, at most. */
@@ -261,10 +266,14 @@ export async function imagesToSettle(session: Session, limit: number): Promise<{
   return await session.all(readyImages, { limit });
 }
 
-/** Writes what an image holds, and announces it in each repository that has it. */
+/**
+ * Writes what an image holds, and announces it in each repository that has it; `layers` are those it was made of. False where these
+ * are others by now, or somebody else did it.
+ */
 export async function settleImage(
   tx: Session,
   image: { readonly id: number; readonly digest: string },
+  layers: readonly ImageLayerRow[],
   facts: {
     readonly reason: string | null;
     readonly os: { readonly id: string; readonly versionId: string; readonly prettyName: string } | undefined;
@@ -272,14 +281,21 @@ export async function settleImage(
     readonly exceptions: readonly number[];
   },
   now: number,
-): Promise<void> {
-  await tx.run(deleteExceptions, { id: image.id });
-  for (const evidenceId of facts.exceptions) await tx.run(insertException, { imageId: image.id, evidenceId });
+): Promise<boolean> {
+  if (!isDeepStrictEqual((await layersOf(tx, image.id)).map(stateOf), layers.map(stateOf))) return false;
   const { id: osId = '', versionId: osVersion = '', prettyName: osName = '' } = facts.os ?? {};
   const state = facts.reason === null ? 'complete' : 'incomplete';
-  await tx.run(finishImage, { id: image.id, state, reason: facts.reason, osId, osVersion, osName, components: facts.components, now });
+  const written = { id: image.id, state, reason: facts.reason, osId, osVersion, osName, components: facts.components, now } as const;
+  if ((await tx.run(finishImage, written)) === 0) return false;
+  await tx.run(deleteExceptions, { id: image.id });
+  for (const evidenceId of facts.exceptions) await tx.run(insertException, { imageId: image.id, evidenceId });
   for (const { repository } of await tx.all(placesOf, { digest: image.digest, limit: PLACES })) {
     const payload = { digest: image.digest, state, components: facts.components };
     await append(tx, { topic: 'inventory.completed', repository, payload }, now);
   }
+  return true;
+}
+
+function stateOf({ layerId, state, madeAt }: ImageLayerRow): readonly unknown[] {
+  return [layerId, state, madeAt];
 }

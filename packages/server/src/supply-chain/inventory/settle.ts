@@ -33,7 +33,7 @@ export async function settleImages(
     const exceptions = await exceptionsOf(database, rows, layers, fates);
     const reason = merged.incomplete.length === 0 ? null : JSON.stringify(merged.incomplete);
     const facts = { reason, os: merged.osRelease, components: merged.components.length, exceptions };
-    await database.write((tx) => settleImage(tx, image, facts, clock.now()), { ...INVENTORY_SCOPE, durable: true });
+    await database.write((tx) => settleImage(tx, image, rows, facts, clock.now()), { ...INVENTORY_SCOPE, durable: true });
     settled++;
   }
   return settled;
