@@ -1117,7 +1117,7 @@ select "id", "path", "inside", "owned" from "layer_evidence" where "layer_id" = 
 -- inventory.findComponent
 select "id" from "component" where "type" = ? and "name" = ? and "version" = ? and "arch" = ? and "source_name" = ? and "source_version" = ? and "modularity" = ?;
 -- inventory.finishImage
-update "image_inventory" set "state" = ?, "reason" = ?, "settled" = ?, "os_id" = ?, "os_version" = ?, "os_name" = ?, "components" = ?, "made_at" = ? where "id" = ?;
+update "image_inventory" set "state" = ?, "reason" = ?, "settled" = ?, "os_id" = ?, "os_version" = ?, "os_name" = ?, "components" = ?, "made_at" = ? where "id" = ? and "settled" = ? and "waiting" = ?;
 -- inventory.finishLayer
 update "layer_inventory" set "state" = ?, "diff_id" = ?, "incomplete" = ?, "components" = ?, "entries" = ?, "bytes" = ?, "duration_ms" = ?, "made_at" = ? where "id" = ?;
 -- inventory.forgetImage
@@ -1147,7 +1147,7 @@ insert into "layer_inventory" ("digest", "format", "state", "components", "entri
 -- inventory.layerByDigest
 select "id", "digest", "format", "state", "diff_id" as "diffId", "incomplete", "components", "entries", "bytes", "duration_ms" as "durationMs", "made_at" as "madeAt" from "layer_inventory" where "digest" = ? and "format" = ?;
 -- inventory.layersOfImage
-select "image_layer"."position", "image_layer"."digest", "image_layer"."layer_id" as "layerId", "image_layer"."problem", "layer_inventory"."state" from "image_layer" left join "layer_inventory" on "layer_inventory"."id" = "image_layer"."layer_id" where "image_layer"."image_id" = ? order by "image_layer"."position";
+select "image_layer"."position", "image_layer"."digest", "image_layer"."layer_id" as "layerId", "image_layer"."problem", "layer_inventory"."state", "layer_inventory"."made_at" as "madeAt" from "image_layer" left join "layer_inventory" on "layer_inventory"."id" = "image_layer"."layer_id" where "image_layer"."image_id" = ? order by "image_layer"."position";
 -- inventory.layersOfOlder
 select "older"."digest" from "layer_inventory" as "older" where "older"."state" = ? and "older"."format" < ? and not exists (select "newer"."id" from "layer_inventory" as "newer" where "newer"."digest" = "older"."digest" and "newer"."format" = ?) limit ?;
 -- inventory.moveCursor
@@ -1171,7 +1171,7 @@ update "image_inventory" set "waiting" = ?, "settled" = ? where "id" = ?;
 -- inventory.takeNewer
 update "image_layer" set "layer_id" = ? where "layer_id" in (select "id" from "layer_inventory" where "digest" = ? and "id" != ?);
 -- inventory.unreadLayers
-select "id", "digest", "state" from "layer_inventory" where "state" != ? order by "id" limit ?;
+select "digest" from "layer_inventory" where "state" != ? and exists (select "image_id" from "image_layer" where "image_layer"."layer_id" = "layer_inventory"."id") order by "id" limit ?;
 -- inventory.unsoundLayers
 select "id", "digest" from "layer_inventory" where "id" in (select "layer_id" from "image_layer" where "image_id" = ?) and ("state" = ? or "incomplete" is not null);
 -- inventory.unusedLayers
