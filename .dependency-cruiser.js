@@ -29,7 +29,7 @@ const faceRules = FLOORS.flat().map((room) => ({
   name: `face-of-${room}`,
   comment: `${room} is entered through its index.ts, by the management API through its routes.ts, by commands beside a server through its commands.ts; config is read alone by the command line, before anything else is loaded`,
   severity: 'error',
-  from: { path: '^(packages|e2e|bench|scripts)/', pathNot: [`${SERVER}${room}/`, '\\.test\\.ts$', '^e2e/'] },
+  from: { path: '^(packages|e2e|bench|scripts)/', pathNot: [`${SERVER}${room}/`, '(\\.test|/testing[^/]*)\\.ts$', '^e2e/'] },
   to: {
     path: `${SERVER}${room}/`,
     pathNot: [`${SERVER}${room}/(index|routes|commands)\\.ts$`, `${SERVER}platform/config\\.ts$`],
