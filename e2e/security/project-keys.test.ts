@@ -55,10 +55,10 @@ const keys = async () => await done<Keys>(200, client, 'GET', '/encryption');
 const setKey = async (project: string, key: string | null) =>
   await done<{ job: number }>(200, client, 'PUT', `/projects/${project}/encryption`, { key });
 async function ended(id: number): Promise<void> {
-  const job = async () => (await rest(client, 'GET', `/jobs/${id}`)).json<{ state: string; error: unknown }>();
+  const job = async () => (await rest(client, 'GET', `/jobs/${id}`)).json<{ state: string; error: string | null }>();
   await until('the job ends', async () => {
     const { state, error } = await job();
-    if (state !== 'done' && error) throw new Error(String(error));
+    if (state !== 'done' && error) throw new Error(error);
     return state === 'done';
   });
 }
