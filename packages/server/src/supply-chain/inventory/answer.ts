@@ -36,6 +36,9 @@ const Answer = Compile(
       diffId: Type.Optional(Text),
       evidence: Type.Array(exact({ path: Path, inside: Type.Optional(Path), components: Type.Array(Component) })),
       osReleases: Type.Array(OsRelease),
+      licences: Type.Array(
+        exact({ path: Path, type: Type.Enum([...COMPONENT_TYPES]), name: Text, licences: Type.Array(Text, { maxItems: 100 }) }),
+      ),
       whiteouts: Paths,
       opaque: Paths,
       owned: Type.Array(exact({ by: Path, paths: Paths })),

@@ -1,5 +1,5 @@
 import type { Budget } from './limits.ts';
-import type { Component, OsRelease } from './model.ts';
+import type { Component, ComponentType, OsRelease } from './model.ts';
 
 /** A file of a layer before its content is read. */
 export interface Candidate {
@@ -36,6 +36,8 @@ export interface Found {
   /** Paths that packages of an operating system own, in whatever form the package manager writes them. */
   readonly owned?: readonly string[];
   readonly osRelease?: OsRelease;
+  /** Licences of a package, where they stand in another file than the package does. */
+  readonly licences?: { readonly type: ComponentType; readonly name: string; readonly licences: readonly string[] };
   /** What of the file is not as it should be, where the rest counts all the same: then the inventory is incomplete. */
   readonly problem?: string;
 }
@@ -48,6 +50,8 @@ export interface Found {
  */
 export interface Cataloguer {
   readonly name: string;
+  /** Its evidence is of the system itself: no package owns it. */
+  readonly ofSystem?: boolean;
   /**
    * Whether a file at a path could be evidence, by its path alone; must be cheap. It also decides which paths are remembered as
    * owned by packages or as written by a layer: what it does not claim is never read.

@@ -135,7 +135,7 @@ export function createLayerNotes(cataloguers: readonly Cataloguer[]): LayerNotes
         budget.components(kept.length);
         return { ...(inside === undefined ? {} : { inside }), components: distinct(kept) };
       });
-      const owned = (found.owned ?? []).map(normalise).filter((each) => claimants(each).length > 0);
+      const owned = (found.owned ?? []).map(normalise).filter((each) => claimants(each).some(({ ofSystem }) => ofSystem !== true));
       const known = (findings.get(path) ?? []).filter((each) => each.cataloguer !== cataloguer);
       findings.set(path, [...known, { cataloguer, found: { ...found, evidence, owned } }]);
     },
@@ -167,6 +167,7 @@ export function createLayerNotes(cataloguers: readonly Cataloguer[]): LayerNotes
         osReleases: all.flatMap(([path, found]) =>
           found.flatMap(({ found: { osRelease } }) => (osRelease ? [{ ...osRelease, path }] : [])),
         ),
+        licences: all.flatMap(([path, found]) => found.flatMap(({ found: { licences } }) => (licences ? [{ path, ...licences }] : []))),
         whiteouts: [...whiteouts].sort(),
         opaque: [...opaque].sort(),
         owned: all.flatMap(([by, found]) => {

@@ -23,6 +23,7 @@ interface State {
   readonly layer: number;
   owned?: readonly string[];
   osRelease?: OsRelease;
+  licences?: LayerInventory['licences'][number];
 }
 
 /**
@@ -112,7 +113,7 @@ function someFolder(path: string, isOne: (folder: string) => boolean): boolean {
 
 /** Files of a layer, with since when each component has been said by the file of that name. */
 function statesOf(
-  { evidence, owned, osReleases }: LayerInventory,
+  { evidence, owned, osReleases, licences }: LayerInventory,
   index: number,
   links: ReadonlyMap<string, string>,
   before: ReadonlyMap<string, State>,
@@ -134,6 +135,7 @@ function statesOf(
   }
   for (const { by, paths } of owned) stateAt(by).owned = paths;
   for (const { path, ...release } of osReleases) stateAt(path).osRelease = release;
+  for (const each of licences) stateAt(each.path).licences = each;
   return states;
 }
 
@@ -154,7 +156,14 @@ function componentsOf(
   owned: ReadonlySet<string>,
   layers: readonly LayerInventory[],
 ): InstalledComponent[] {
-  const found = new Map<string, { component: Component; paths: Set<string>; index: number; licences: Set<string> }>();
+  interface Installed {
+    readonly component: Component;
+    readonly paths: Set<string>;
+    index: number;
+    readonly licences: Set<string>;
+  }
+  const found = new Map<string, Installed>();
+  const byName = new Map<string, Installed[]>();
   for (const [path, state] of files) {
     for (const { evidence, origins } of state.evidence.values()) {
       if (isOwned(path, evidence.components, owned)) continue;
@@ -164,13 +173,22 @@ function componentsOf(
         const index = origins.get(key) ?? state.layer;
         const known = found.get(key);
         if (!known) {
-          found.set(key, { component, paths: new Set([place]), index, licences: new Set(component.licences) });
+          const added = { component, paths: new Set([place]), index, licences: new Set(component.licences) };
+          const name = `${component.type}\0${component.name}`;
+          found.set(key, added);
+          byName.set(name, [...(byName.get(name) ?? []), added]);
           continue;
         }
         known.paths.add(place);
         known.index = Math.max(known.index, index);
         for (const licence of component.licences) known.licences.add(licence);
       }
+    }
+  }
+  for (const { licences } of files.values()) {
+    if (!licences) continue;
+    for (const { component, licences: known } of byName.get(`${licences.type}\0${licences.name}`) ?? []) {
+      if (component.licences.length === 0) for (const licence of licences.licences) known.add(licence);
     }
   }
   return [...found.entries()]

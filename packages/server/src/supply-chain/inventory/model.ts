@@ -80,6 +80,13 @@ export interface LayerInventory {
   readonly evidence: readonly Evidence[];
   /** Each file that says which operating system this is; which of them counts is seen where all layers lie over each other. */
   readonly osReleases: readonly (OsRelease & { readonly path: string })[];
+  /** Licences of packages that stand in files of their own, as Debian has them. */
+  readonly licences: readonly {
+    readonly path: string;
+    readonly type: ComponentType;
+    readonly name: string;
+    readonly licences: readonly string[];
+  }[];
   /** Paths that the layer takes away from those below, and folders whose content it hides. */
   readonly whiteouts: readonly string[];
   readonly opaque: readonly string[];

@@ -67,7 +67,7 @@ describe('the process that reads layers', () => {
         () => writeFileSync('/tmp/x', ''), () => { const { error } = spawnSync('true'); if (error) throw error; }];
       const may = tries.map((work) => { try { work(); return 'may'; } catch (error) { return error.code; } });
       const detail = [...may, ...Object.keys(process.env)].join(' ');
-      const none = { evidence: [], osReleases: [], whiteouts: [], opaque: [], owned: [], written: [], folders: [], links: [], bytes: 0, entries: 0 };
+      const none = { evidence: [], osReleases: [], licences: [], whiteouts: [], opaque: [], owned: [], written: [], folders: [], links: [], bytes: 0, entries: 0 };
       console.log(JSON.stringify({ inventory: { digest: JSON.parse(process.argv[2]).digest, ...none, incomplete: { reason: 'failed', detail } } }));
       process.exit(0);`;
     const { incomplete } = await running(code).scan(small, signal);

@@ -189,7 +189,7 @@ function sourceOf(layer: StoredLayer, signal: AbortSignal, onFailure: () => void
 
 /** An inventory that knows only why it says nothing. */
 export function nothingOf(digest: string, incomplete: Incomplete): LayerInventory {
-  const none = { evidence: [], osReleases: [], whiteouts: [], opaque: [], owned: [], written: [], folders: [], links: [] };
+  const none = { evidence: [], osReleases: [], licences: [], whiteouts: [], opaque: [], owned: [], written: [], folders: [], links: [] };
   return { digest, ...none, bytes: 0, entries: 0, incomplete };
 }
 

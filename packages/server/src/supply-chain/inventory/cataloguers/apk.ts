@@ -10,6 +10,7 @@ const MOST = 64 * 2 ** 20;
 /** Packages of Alpine, Wolfi and Chainguard (apk's database of installed packages, version 2). */
 export const apk: Cataloguer = {
   name: 'apk',
+  ofSystem: true,
   claims: (path) => DATABASES.has(path),
   wants: () => ({ most: MOST }),
   read({ bytes }): Found {

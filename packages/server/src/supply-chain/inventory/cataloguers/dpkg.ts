@@ -1,6 +1,7 @@
 import type { Cataloguer, Found } from '../cataloguer.ts';
 import { malformed } from '../limits.ts';
 import type { Component } from '../model.ts';
+import { debianLicences } from './debian-licences.ts';
 import { linesOf } from './lines.ts';
 
 const STATUS = 'var/lib/dpkg/status';
@@ -8,6 +9,8 @@ const STATUS = 'var/lib/dpkg/status';
 const STATUS_FOLDER = 'var/lib/dpkg/status.d/';
 const INFO = 'var/lib/dpkg/info/';
 const MOST = 64 * 2 ** 20;
+const COPYRIGHT = /^usr\/share\/doc\/([a-z0-9][a-z0-9.+-]{0,200})\/copyright$/;
+const COPYRIGHT_MOST = 2 ** 20;
 /** States of a package whose files are there (dpkg(1), "Package states"). */
 const PRESENT = new Set(['installed', 'unpacked', 'half-configured', 'triggers-awaited', 'triggers-pending']);
 const WANTED = new Set(['package', 'status', 'version', 'architecture', 'source']);
@@ -15,9 +18,15 @@ const WANTED = new Set(['package', 'status', 'version', 'architecture', 'source'
 /** Packages of Debian and what descends from it. */
 export const dpkg: Cataloguer = {
   name: 'dpkg',
-  claims: (path) => path.startsWith('var/lib/dpkg/') && (path === STATUS || isOne(path) || isList(path)),
-  wants: () => ({ most: MOST }),
-  read({ path, bytes }): Found {
+  ofSystem: true,
+  claims: (path) => (path.startsWith('var/lib/dpkg/') && (path === STATUS || isOne(path) || isList(path))) || COPYRIGHT.test(path),
+  wants: ({ path }) => (COPYRIGHT.test(path) ? { most: COPYRIGHT_MOST, beyond: 'head' } : { most: MOST }),
+  read({ path, bytes }): Found | undefined {
+    const [, name] = COPYRIGHT.exec(path) ?? [];
+    if (name !== undefined) {
+      const licences = debianLicences(bytes);
+      return licences.length === 0 ? undefined : { licences: { type: 'deb', name, licences } };
+    }
     if (isList(path)) return { owned: [...linesOf(bytes)].map((line) => ownedIn(path, line)).filter((owned) => owned !== '') };
     return packagesOf(bytes);
   },

@@ -24,6 +24,7 @@ export const OS_RELEASE_PATHS: readonly string[] = [...READERS.keys()];
 /** Which operating system it is. */
 export const osRelease: Cataloguer = {
   name: 'os-release',
+  ofSystem: true,
   claims: (path) => READERS.has(path),
   wants: () => ({ most: MOST }),
   read({ path, bytes }): Found | undefined {

@@ -92,6 +92,32 @@ Status: unknown ok not-installed
     expect(mergeLayers([inventory]).image.components.map(({ name }) => name)).not.toContain('owned');
   });
 
+  it('have the licences that their copyright files name, whatever layer these are of', async () => {
+    const copyright = `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Files: *
+License: GPL-2+ or Artistic
+Files: lib/*
+License: Expat and BSD-3-clause
+License: LGPL-2.1 with linking exception
+ text of it
+License: ISC
+`;
+    const base = await of(
+      file('var/lib/dpkg/status', status),
+      file('usr/share/doc/libc6/copyright', copyright),
+      file('usr/share/doc/adduser/copyright', 'It is free.'),
+    );
+    const licences = (...layers: LayerInventory[]) =>
+      mergeLayers(layers)
+        .image.components.map(({ name, licences: found }) => [name, ...found])
+        .filter(([, ...found]) => found.length > 0);
+    const known = ['libc6', 'Artistic-1.0', 'BSD-3-Clause', 'GPL-2.0-or-later', 'ISC', 'LicenseRef-LGPL-2.1-with-linking-exception', 'MIT'];
+    expect(licences(base)).toEqual([known]);
+    expect(licences(base, await of(file('usr/share/doc/libc6/.wh.copyright', '')))).toEqual([]);
+    const bare = await of(file('usr/share/doc/perl-base/copyright', copyright));
+    expect(licences(base, bare).map(([name]) => name)).toEqual(['libc6', 'perl-base']);
+  });
+
   it('E7 make the inventory incomplete where they cannot be understood, and are found all the same', async () => {
     const odd = await of(file('var/lib/dpkg/status', 'Package: a\nStatus: install ok installed\n\nPackage: b\nVersion: 1\n'));
     expect(odd).toMatchObject({ incomplete: { reason: 'malformed' }, evidence: [{ components: [{ name: 'b' }] }] });
