@@ -9,7 +9,7 @@ export interface ForwardReader {
   readonly readAt: ReadAt;
   /** How many bytes there are: infinity until the end was met. */
   size(): number;
-  /** Goes on to the end, and says whether there was anything but zeros from a position on. */
+  /** Goes on to the end, or to what is no zero, and says whether there was nothing but zeros from a position on. */
   isZeroFrom(position: number): Promise<boolean>;
 }
 

@@ -135,6 +135,31 @@ describe('a tar archive', () => {
     await expect(entriesOf(bytes)).rejects.toThrow(TarError);
   });
 
+  it('of the kind that layers have is read where that is allowed, and what is in doubt is not', async () => {
+    const tolerant = { ...LIMITS, tolerant: true };
+    const sparse = [
+      block({ name: 'x', type: 'x', content: pax({ 'GNU.sparse.name': 'holes', 'GNU.sparse.major': '1' }) }),
+      block({ name: 'a' }),
+    ];
+    const read = [
+      ['holes', archive(...sparse), [{ name: 'holes', type: 'sparse' }]],
+      ['old holes', archive(block({ name: 'b', type: 'S', content: Buffer.alloc(600) })), [{ name: 'b', type: 'sparse', size: 600 }]],
+      ['a label', archive(block({ name: 'label', type: 'V' }), block({ name: 'c' })), [{ name: 'c' }]],
+      ['no end', block({ name: 'd', content: Buffer.from('x') }), [{ name: 'd' }]],
+      ['a folder by its name', archive(block({ name: 'e/' })), [{ name: 'e/', type: 'folder', mode: 0o644 }]],
+    ] as const;
+    for (const [, bytes, entries] of read) expect(await entriesOf(bytes, tolerant)).toMatchObject(entries);
+    const long = block({ name: 'L', type: 'L', content: Buffer.from('x') });
+    const doubtful = [
+      archive(long, long, block({ name: 'a' })),
+      archive(block({ name: 'a/', content: Buffer.from('x') })),
+      archive(block({ name: 'a', type: 'V', content: Buffer.from('x') })),
+      block({ name: 'a', content: Buffer.alloc(600) }).subarray(0, 1024),
+      Buffer.alloc(0),
+    ];
+    for (const bytes of doubtful) await expect(entriesOf(bytes, tolerant)).rejects.toThrow(TarError);
+  });
+
   it('with a flood of entries is refused', async () => {
     const bytes = archive(...Array.from({ length: 11 }, (_, index) => block({ name: `f${index}` })));
     await expect(entriesOf(bytes, { ...LIMITS, entries: 10 })).rejects.toThrow('more than 10 entries');

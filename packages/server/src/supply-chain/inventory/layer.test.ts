@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { readAnswer } from './answer.ts';
 import type { Cataloguer } from './cataloguer.ts';
+import { apk } from './cataloguers/apk.ts';
+import { dpkg as dpkgPackages } from './cataloguers/dpkg.ts';
+import { osRelease } from './cataloguers/os-release.ts';
 import { beyond, DAMAGED, malformed } from './limits.ts';
 import { inventoryOf, inventoryOfEntries, sha256, type TestEntry, tarEntry, tarOf, testPackages, withChecksum } from './testing-layers.ts';
 
 const CATALOGUERS = [testPackages];
+const SYSTEM = [osRelease, dpkgPackages, apk];
 const reading = { cataloguers: CATALOGUERS };
 const pkg = (path: string, content = 'left-pad 1.0.0'): TestEntry => ({ path, content });
 const one = (path: string) => [{ path, components: [expect.objectContaining({ name: 'left-pad', version: '1.0.0' })] }];
@@ -182,6 +188,24 @@ describe('E7 hostile layers', () => {
     expect((await inventoryOf(tarOf([withChecksum(gnu)]), reading)).incomplete).toEqual(because('prefix'));
     const long = tarEntry({ path: '././@LongLink', type: 'L', content: 'b.pkg\0' });
     expect((await inventoryOf(tarOf([long, long, pkg('a.pkg')]), reading)).incomplete).toEqual(because('two extended headers'));
+  });
+
+  it('E7 whatever bytes are changed, the answer is an inventory: another one, or one that is incomplete', async () => {
+    const dpkg = { path: 'var/lib/dpkg/status', content: 'Package: a\nVersion: 1\n\nPackage: b\nVersion: 2\n' };
+    const entries = [pkg('a.pkg'), dpkg, { path: 'l', type: '1', link: 'a.pkg' }, pkg(`${'x/'.repeat(60)}b.pkg`), { path: 'etc/.wh.x' }];
+    const plain = tarOf(entries);
+    const change = fc.record({ at: fc.nat(plain.length - 1), byte: fc.nat(255) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { maxLength: 4 }), fc.nat(plain.length), fc.nat(2), async (changes, cut, kind) => {
+        const bytes = Buffer.from([plain, gzipSync(plain), zstdCompressSync(plain)][kind] ?? plain).subarray(0, Math.max(cut, 1));
+        for (const { at, byte } of changes) if (at < bytes.length) bytes[at] = byte;
+        const inventory = await inventoryOf(bytes, { cataloguers: [testPackages, ...SYSTEM], chunk: 1000 });
+        const isWhole = inventory.diffId !== undefined;
+        expect(isWhole || inventory.incomplete !== undefined).toBe(true);
+        expect(readAnswer(JSON.stringify({ inventory }), inventory.digest)).toEqual(inventory);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it('E7 bytes that are not those of the digest are no inventory of it', async () => {
