@@ -311,6 +311,15 @@ describe('inventories of what is pushed', () => {
     });
   });
 
+  it('do not stop at a manifest that is damaged in the database', async () => {
+    const layer = layerOf(pkg('a.pkg', 'x 1'));
+    const damaged = await push([layer]);
+    await database.write(async (tx) => await tx.run(spoil, { bytes: Buffer.from('{') }));
+    const sound = await push([layer]);
+    await settle();
+    expect([await toldOf(damaged), await toldOf(sound)]).toEqual([['none'], ['complete', 'x 1 # 0']]);
+  });
+
   it('are read again where they are incomplete and somebody asks, after the storage was mended', async () => {
     const layer = layerOf(pkg('a.pkg', 'x 1'));
     const digest = await push([layer]);
@@ -394,4 +403,7 @@ describe('inventories of what is pushed', () => {
   });
 });
 
+const spoil = queriesOf<{ manifest_content: { bytes: Uint8Array } }>('inventory-test')<{ bytes: Uint8Array }>()('spoil', (db, p) =>
+  db.updateTable('manifest_content').set({ bytes: p('bytes') }),
+);
 const forgetEvents = query()('forgetEvents', (db) => db.deleteFrom('outbox_event'));

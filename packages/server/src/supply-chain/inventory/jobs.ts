@@ -83,7 +83,7 @@ async function takeUp(parts: InventoryParts, signal: AbortSignal): Promise<void>
     for (const { id, digest } of manifests) {
       signal.throwIfAborted();
       if (await isFull(parts)) return;
-      const kind = await kindOfStored(database, digest).catch(() => undefined); // damaged: whoever repairs it pushes it again
+      const kind = await kindOfStored(database, digest);
       await database.write(async (tx) => {
         if (kind) await wantInventory(tx, digest, kind, clock.now());
         await saveCursor(tx, id);
