@@ -106,7 +106,8 @@ describe('inventories of a running registry', () => {
 
   test('E7 what is hostile is incomplete and says why; the registry goes on, and reads it again when asked', async () => {
     const hidden = gzipSync(tarOf([dpkg('bash 5')]));
-    await push('cut', [hidden, gzipSync(tarOf([dpkg('bash 6')])).subarray(0, -40)]);
+    const cut = gzipSync(tarOf([dpkg('bash 6')])).subarray(0, -40);
+    await push('cut', [hidden, cut]);
     expect(await settled('cut')).toMatchObject({
       state: 'incomplete',
       reasons: [expect.stringContaining('cannot be decompressed') as string],
@@ -114,7 +115,11 @@ describe('inventories of a running registry', () => {
     });
     await push('encrypted', [hidden, randomBytes(200)], [GZIP, `${GZIP}+encrypted`]);
     expect(await settled('encrypted')).toMatchObject({ state: 'incomplete', layers: [{ state: 'complete' }, { state: 'unscannable' }] });
+    const madeAt = async () =>
+      (await done<{ madeAt: string }>(200, client, 'GET', `/projects/demo/repositories/app/layers/${sha256(cut)}/inventory`)).madeAt;
+    const before = await madeAt();
     expect(await done(202, client, 'POST', `${at('cut')}/scan`)).toMatchObject({ state: 'incomplete' });
+    await expect.poll(async () => await madeAt().catch(() => before), { timeout: 60_000, interval: 200 }).not.toBe(before);
     expect(await settled('cut')).toMatchObject({ state: 'incomplete' });
   });
 

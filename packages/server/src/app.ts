@@ -296,7 +296,7 @@ async function buildApp(
     log,
     holder,
     // What reads layers takes no turn of the others.
-    concurrency: JOBS + (config.inventory ? config.inventoryWorkers : 0),
+    concurrency: JOBS + config.inventoryWorkers,
     definitions: [
       ...housekeepingJobs({
         database,

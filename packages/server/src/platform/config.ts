@@ -368,7 +368,10 @@ export const ConfigSchema = Type.Object({
   }),
   auditLegalHold: Type.Boolean({ default: false, description: 'keep all audit records, whatever their age' }),
   auditPulls: Type.Boolean({ default: false, description: 'record pulls of images in the audit trail' }),
-  inventory: Type.Boolean({ default: true, description: 'read what pushed images hold, in the background' }),
+  inventory: Type.Boolean({
+    default: true,
+    description: 'read what pushed images hold, in the background; off: only where somebody asks for it',
+  }),
   inventoryWorkers: Type.Integer({
     minimum: 1,
     maximum: 64,

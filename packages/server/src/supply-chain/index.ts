@@ -13,5 +13,5 @@ export function supplyChainConsumers(parts: InventoryParts): OutboxConsumer[] {
 
 /** What of this room runs in the background. */
 export function supplyChainJobs(parts: InventoryParts): JobDefinition[] {
-  return parts.config.inventory ? inventoryJobs(parts) : [];
+  return inventoryJobs(parts);
 }

@@ -36,6 +36,7 @@ import type { InventoryTables } from './schema.ts';
 import { inventoryMigrations } from './schema.ts';
 import { imageInventory } from './settle.ts';
 import { inventoryOf, type TestEntry, tarOf, testPackages } from './testing-layers.ts';
+import { kindOfStored, wantInventory } from './wanting.ts';
 
 interface Rows extends InventoryTables {
   outbox_event: { id: number; topic: string; repository: string; payload: string };
@@ -309,6 +310,21 @@ describe('inventories of what is pushed', () => {
       state: 'incomplete',
       reason: expect.stringContaining('could not be read from storage') as string,
     });
+  });
+
+  it('are made only of what somebody asks for where they are switched off', async () => {
+    const off = { ...parts(), config: { inventory: false, inventoryWorkers: 1 } };
+    const idle = createJobRunner({ ...{ database, clock, log: createLog('silent'), holder: 'off' }, definitions: inventoryJobs(off) });
+    const digest = await push([layerOf(pkg('a.pkg', 'x 1'))]);
+    const run = async () => {
+      for (let ran = 1; ran > 0; now += 10_000) ran = await idle.runDue();
+    };
+    await run();
+    expect(await toldOf(digest)).toEqual(['none']);
+    const kind = await kindOfStored(database, digest);
+    if (kind) await database.write((tx) => wantInventory(tx, digest, kind, now));
+    await run();
+    expect(await toldOf(digest)).toEqual(['complete', 'x 1 # 0']);
   });
 
   it('do not stop at a manifest that is damaged in the database', async () => {

@@ -28,6 +28,7 @@ export function inventoryConsumer({ database, clock }: InventoryParts): OutboxCo
   };
 }
 
+/** With `inventory` off only what somebody asks for is read. */
 export function inventoryJobs(parts: InventoryParts): JobDefinition[] {
   const { database, config } = parts;
   const { inventoryWorkers: concurrency } = config;
@@ -59,7 +60,8 @@ export function inventoryJobs(parts: InventoryParts): JobDefinition[] {
     {
       kind: 'inventory.backlog',
       schedule: { everyMs: 5000 },
-      ready: async () => ((await hasManifestsBehind(database)) || (await olderLayers(database, 1)).length > 0) && !(await isFull(parts)),
+      ready: async () =>
+        config.inventory && ((await hasManifestsBehind(database)) || (await olderLayers(database, 1)).length > 0) && !(await isFull(parts)),
       run: (_, { signal }) => takeUp(parts, signal),
     },
     {
