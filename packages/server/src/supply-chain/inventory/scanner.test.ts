@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -72,6 +72,19 @@ describe('the process that reads layers', () => {
       process.exit(0);`;
     const { incomplete } = await running(code).scan(small, signal);
     expect(incomplete).toEqual({ reason: 'failed', detail: Array(4).fill('ERR_ACCESS_DENIED').join(' ') });
+  });
+
+  it.skipIf(!existsSync('/usr/bin/prlimit'))('E7 is ended by the kernel after its time, whatever became of who started it', async () => {
+    const code = `
+      const { userLimits } = process.report.getReport();
+      const detail = JSON.stringify([userLimits.cpu_time_seconds, userLimits.core_file_size_blocks.soft]);
+      const none = { evidence: [], osReleases: [], licences: [], whiteouts: [], opaque: [], owned: [], written: [], folders: [], links: [], bytes: 0, entries: 0 };
+      console.log(JSON.stringify({ inventory: { digest: JSON.parse(process.argv[2]).digest, ...none, incomplete: { reason: 'failed', detail } } }));
+      process.exit(0);`;
+    const { incomplete } = await running(code, { limits: { time: 30_000 }, graceMs: 500 }).scan(small, signal);
+    expect(incomplete).toEqual({ reason: 'failed', detail: JSON.stringify([{ soft: 31, hard: 36 }, 0]) });
+    const killed = await running('process.kill(process.pid, "SIGXCPU")').scan(small, signal);
+    expect(killed).toMatchObject(answer({ reason: 'limit', limit: 'time' }));
   });
 
   it('E7 that crashes, or says nothing, leaves an inventory that says so', async () => {

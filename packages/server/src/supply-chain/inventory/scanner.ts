@@ -1,8 +1,9 @@
-import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
+import { isolation } from './isolation.ts';
 import { LAYER_LIMITS, type LayerLimits } from './limits.ts';
 import type { Incomplete, LayerInventory } from './model.ts';
 
@@ -194,6 +195,7 @@ export function nothingOf(digest: string, incomplete: Incomplete): LayerInventor
 }
 
 function failureOf({ code, signalName }: Ending, complaint: string): Incomplete {
+  if (signalName === 'SIGXCPU') return { reason: 'limit', limit: 'time' };
   if (complaint.includes('heap out of memory') || complaint.includes('ERR_MEMORY_ALLOCATION_FAILED'))
     return { reason: 'limit', limit: 'memory' };
   return { reason: 'failed', detail: `the process that reads layers ended (${code ?? signalName ?? 'without an answer'})` };
@@ -227,22 +229,7 @@ async function linesOf(stdout: Readable, most: number, end: (why: Incomplete) =>
 
 const AGAIN = '{"again":true}\n';
 
-let isolation: readonly string[] | undefined;
-
-/** What begins the command line: a network namespace of its own where users may make one. */
-function isolationPrefix(): readonly string[] {
-  isolation ??= (() => {
-    const unshare = ['/usr/bin/unshare', '/bin/unshare'].find((path) => process.platform === 'linux' && existsSync(path));
-    const prefix = unshare === undefined ? [] : [unshare, '--user', '--map-current-user', '--net', '--ipc', '--uts'];
-    const [command, ...rest] = prefix;
-    return command !== undefined && spawnSync(command, [...rest, '/bin/true'], { env: {}, stdio: 'ignore', timeout: 5000 }).status === 0
-      ? prefix
-      : [];
-  })();
-  return isolation;
-}
-
-function start({ program, heap, limits }: Settings, digest: string): ChildProcess {
+function start({ program, heap, limits, graceMs }: Settings, digest: string): ChildProcess {
   const args = [
     '--permission',
     ...readable(program).map((path) => `--allow-fs-read=${path}`),
@@ -251,7 +238,7 @@ function start({ program, heap, limits }: Settings, digest: string): ChildProces
     program,
     JSON.stringify({ digest, limits }),
   ];
-  const [command, ...before] = isolationPrefix();
+  const [command, ...before] = isolation((limits.time + graceMs) / 1000);
   const options: SpawnOptions = { env: {}, cwd: '/', stdio: ['pipe', 'pipe', 'pipe', 'pipe'] };
   return command === undefined ? spawn(process.execPath, args, options) : spawn(command, [...before, process.execPath, ...args], options);
 }
