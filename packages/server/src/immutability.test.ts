@@ -192,6 +192,11 @@ const SETTINGS = ['/retention-policies', '/projects/:project/retention-policies'
 /** Changes that neither move nor remove what a rule can hold, and why. */
 const HARMLESS: Readonly<Record<string, string>> = {
   'POST /projects/:project/repositories/:repository/uses': 'says what is in use',
+  'PUT /projects/:project/repositories/:repository/tiers/pin': 'says where bytes lie',
+  'DELETE /projects/:project/repositories/:repository/tiers/pin': 'says where bytes lie',
+  'POST /projects/:project/repositories/:repository/tiers/moves': 'says where bytes lie',
+  'POST /projects/:project/repositories/:repository/artifacts/:reference/scan': 'reads',
+  'DELETE /projects/:project/repositories/:repository/artifacts/:reference/scan': 'reads no more',
   'v2 DELETE blob': 'what a manifest needs is held by that already (manifest_referenced)',
   'v2 POST uploads': 'adds',
   'v2 PATCH upload': 'adds',

@@ -95,6 +95,7 @@ describe('configuration', () => {
       encryptionVaultNamespace: ['a', 'a/b', 'c'],
       encryptionAwsKey: ['arn:aws:kms:eu-west-1:111122223333:key/a', 'alias/b', 'c'],
       encryptionProjectKeys: ['a=file:/a', 'a=aws:alias/b, b=vault:https://b/v1/transit/keys/b', 'c=vault:http://c:8200/v1/t/keys/c'],
+      tierSchedule: ['0 3 * * *', '*/5 * * * *', '0 0 * * 1'],
       scrubOrphans: ['keep', 'collect', 'keep'],
       outboundAllow: ['10.0.0.1', '*.corp.example', '10.0.0.3'],
       outboundProxy: ['http://a:1', 'http://b:2', 'http://c:3'],
@@ -259,7 +260,9 @@ describe('mistakes', () => {
   it.each(PROPERTIES.flatMap(([key, property]) => (property.type === 'integer' ? [[key, property] as const] : [])))(
     '%s: numbers outside its limits',
     (key, { minimum = 0, maximum = 0 }) => {
-      for (const inside of [minimum, maximum]) expect(load({ flags: { [key]: String(inside) } })[key]).toBe(inside);
+      // One that is bounded by another is tried where that leaves it all its room.
+      const room: Record<string, string> = { hotTierLowPercent: '0', hotTierHighPercent: '100' };
+      for (const inside of [minimum, maximum]) expect(load({ flags: { ...room, [key]: String(inside) } })[key]).toBe(inside);
       const outside = [minimum - 1, maximum + 1, -1, 2 ** 60].map(String);
       for (const text of [...outside, '', ' 1', '1e3', '0x10', '1.0', `${'9'.repeat(400)}`, 'x', '1_000', 'true']) {
         expect(mistakes({ flags: { [key]: text } })[0], text).toContain(`from ${minimum} to ${maximum}`);

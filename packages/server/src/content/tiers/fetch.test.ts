@@ -54,6 +54,13 @@ function gated() {
   };
 }
 
+/** What never comes, until it is released: then it fails, also for who asks only then. */
+function standstill(): { readonly still: Promise<never>; release(): void } {
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => undefined);
+  return { still: promise, release: () => reject(new Error('enough')) };
+}
+
 describe('a cold blob that is fetched while it is read', () => {
   let at: TestTiers | undefined;
   afterEach(() => at?.remove());
@@ -111,10 +118,10 @@ describe('a cold blob that is fetched while it is read', () => {
   it('gives a range far beyond what has arrived from the cold tier, at once', async () => {
     const { at: tiers } = await coldBlob({ limits: { nearBytes: MIB } });
     // The hot tier stands still: nothing arrives.
-    let release: () => void = () => undefined;
+    const { still, release } = standstill();
     const stuck = await tiers.another({
       limits: { nearBytes: MIB },
-      around: { hot: (base) => ({ ...base, openUpload: () => new Promise((_, reject) => (release = () => reject(new Error('enough')))) }) },
+      around: { hot: (base) => ({ ...base, openUpload: () => still }) },
     });
     const reader = await pulled(stuck.store);
     reader.announce?.(3 * MIB, 4 * MIB - 1);
@@ -125,10 +132,10 @@ describe('a cold blob that is fetched while it is read', () => {
 
   it('goes on from the cold tier where the fetch stands still', async () => {
     const { at: tiers } = await coldBlob();
-    let release: () => void = () => undefined;
+    const { still, release } = standstill();
     const stuck = await tiers.another({
       limits: { patienceMs: 20 },
-      around: { hot: (base) => ({ ...base, openUpload: () => new Promise((_, reject) => (release = () => reject(new Error('enough')))) }) },
+      around: { hot: (base) => ({ ...base, openUpload: () => still }) },
     });
     expect((await readContent(await pulled(stuck.store))).equals(bytes)).toBe(true);
     release();
