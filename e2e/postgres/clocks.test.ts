@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
 import { begin, Client, must, sha256 } from '../harness/client.ts';
 import { populate } from '../harness/people.ts';
-import { freshDatabase } from '../harness/postgres.ts';
+import { copyOfDatabase, freshDatabase } from '../harness/postgres.ts';
 import { done, everyItem } from '../harness/rest.ts';
 import { startServer, type TestServer, temporaryFolder } from '../harness/server.ts';
 
@@ -61,9 +61,14 @@ test.each(ways)('uploads go on between %s, and a request that writes is not take
     },
   });
   const writing = must(new Client(here.url), [202], 'PATCH', location, { body });
+  const isWriting = async () => {
+    const copy = await copyOfDatabase(here.databaseUrl ?? '');
+    return copy.prepare('SELECT 1 FROM upload_session WHERE lease IS NOT NULL').get() !== undefined;
+  };
+  await expect.poll(isWriting, { timeout: 20_000 }).toBe(true);
   const meanwhile = () =>
     new Client(there.url).request('PATCH', location, { body: parts[1], headers: { 'Content-Range': '100000-149999' } });
-  await expect.poll(async () => (await meanwhile()).status, { timeout: 10_000 }).toBe(409);
+  expect((await meanwhile()).status).toBe(409);
   end();
   const next = (await writing).headers.get('location') ?? '';
   await must(new Client(there.url), [202], 'PATCH', next, { body: parts[1] });
