@@ -1,5 +1,6 @@
 import type { RangeEvent } from '../versions/ranges.ts';
 import { ecosystemOf, packageName } from './ecosystems.ts';
+import { type Fields, fieldsOf, listOf } from './json.ts';
 import { type Advisory, type AffectedPackage, type Ecosystem, SEVERITIES, type Severity } from './model.ts';
 import { cvssScore, severityOfScore, severityOfWord } from './severity.ts';
 
@@ -7,8 +8,6 @@ import { cvssScore, severityOfScore, severityOfWord } from './severity.ts';
 export class AdvisoryError extends Error {
   override name = 'AdvisoryError';
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9._:/+-]{0,127}$/;
 const MAX_AFFECTED = 5000;
@@ -158,14 +157,6 @@ function timeOf<K extends 'published' | 'modified' | 'withdrawn'>(key: K, value:
   const at = typeof value === 'string' ? Date.parse(value) : Number.NaN;
   if (key === 'withdrawn') return (Number.isNaN(at) ? {} : { [key]: Math.max(0, at) }) as Partial<Record<K, number>>;
   return (at > 0 ? { [key]: at } : {}) as Partial<Record<K, number>>;
-}
-
-function fieldsOf(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }
 
 function stringsOf(value: unknown): readonly string[] {

@@ -1,4 +1,5 @@
 import { PackageURL } from 'packageurl-js';
+import { type Fields, fieldsOf, listOf } from './json.ts';
 
 /** How a product stands to a vulnerability (OpenVEX 0.2.0, section "Status Labels"; CSAF 2.0, section 3.2.3.9). */
 export type VexStatus = 'not_affected' | 'affected' | 'fixed' | 'under_investigation';
@@ -22,8 +23,6 @@ export interface VexStatement {
 export class VexError extends Error {
   override name = 'VexError';
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const MAX_STATEMENTS = 50_000;
 const STATUSES: readonly VexStatus[] = ['not_affected', 'affected', 'fixed', 'under_investigation'];
@@ -157,14 +156,6 @@ function justificationOf(vulnerability: Fields, product: string): string {
     .map(fieldsOf)
     .find((one) => listOf(one?.product_ids).includes(product));
   return isText(flag?.label) ? flag.label.slice(0, 1000) : '';
-}
-
-function fieldsOf(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }
 
 function isText(value: unknown): value is string {
