@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Image, missingOf, pushImage, randomImage, randomIndex, writeLayout } from '../clients/images.ts';
+import { type Image, missingOf, pushImage, randomImage, randomIndex } from '../clients/images.ts';
 import { Client, imageManifest, must, sha256 } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
 import { ADMIN, startServer, temporaryFolder } from '../harness/server.ts';
 import { describeWith, exec } from '../harness/tools.ts';
 import { entrepot } from './command.ts';
-import { startDockerRegistry } from './docker-registry.ts';
+import { pushBySkopeo, startDockerRegistry } from './docker-registry.ts';
 
 /** Every path below a folder with what tells one state from another. */
 function snapshot(folder: string): string[] {
@@ -61,11 +61,7 @@ describeWith(['docker-registry', 'skopeo'], 'a registry:2 storage, adopted where
     };
     await old.client.pushManifest('ubuntu', subject.replace(':', '-'), fallback);
     await old.client.pushManifest('ubuntu', `${subject.replace(':', '-')}.sig`, imageManifest(config, [layer]));
-    // With another's tool, which writes Docker's own media types.
-    const layout = join(temporaryFolder(), 'layout');
-    writeLayout(layout, randomImage(), 'x');
-    const words = ['copy', '--dest-tls-verify=false', '--format', 'v2s2', `oci:${layout}:x`, `docker://${old.address}/by/skopeo:1`];
-    await exec('skopeo', words);
+    await pushBySkopeo(old.address);
     skopeoDigest =
       (
         await must(old.client, [200], 'GET', '/v2/by/skopeo/manifests/1', {

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type FaultProxy, startFaultProxy } from '../../packages/server/src/content/s3/testing-fault-proxy.ts';
 import { BUCKET, describeOnS3, KEYS, startS3, type TestS3 } from '../../packages/server/src/content/s3/testing-server.ts';
-import { type Image, missingOf, pushImage, randomImage, randomIndex, writeLayout } from '../clients/images.ts';
+import { type Image, missingOf, pushImage, randomImage, randomIndex } from '../clients/images.ts';
 import { Client, must, sha256 } from '../harness/client.ts';
 import { checkInvariants } from '../harness/invariants.ts';
 import { startServer, temporaryFolder } from '../harness/server.ts';
-import { exec, has } from '../harness/tools.ts';
+import { has } from '../harness/tools.ts';
 import { entrepot } from './command.ts';
-import { type DockerRegistry, startDockerRegistryOnS3 } from './docker-registry.ts';
+import { type DockerRegistry, pushBySkopeo, startDockerRegistryOnS3 } from './docker-registry.ts';
 
 const PREFIX = 'old/registry';
 const OCI = 'application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json';
@@ -74,16 +74,7 @@ else
       await pushImage(old.client, 'team-a/tool', 'moving', before);
       await pushImage(old.client, 'team-a/tool', 'moving', now);
       images.push({ name: 'team-a/tool', tag: 'moving', image: now });
-      const layout = join(temporaryFolder(), 'layout');
-      writeLayout(layout, randomImage(), 'x');
-      await exec('skopeo', [
-        'copy',
-        '--dest-tls-verify=false',
-        '--format',
-        'v2s2',
-        `oci:${layout}:x`,
-        `docker://${old.address}/by/skopeo:1`,
-      ]);
+      await pushBySkopeo(old.address);
       await old.stop();
     });
     afterAll(async () => {

@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { randomImage, writeLayout } from '../clients/images.ts';
 import { atEnd } from '../harness/at-end.ts';
 import { Client } from '../harness/client.ts';
 import { temporaryFolder } from '../harness/server.ts';
+import { exec } from '../harness/tools.ts';
 
 export interface DockerRegistry {
   readonly address: string;
@@ -62,4 +64,11 @@ async function start(driver: string): Promise<DockerRegistry> {
     child.once('exit', () => reject(new Error(`docker-registry ended:\n${printed}`)));
   });
   return { address, client: Client.anonymous(`http://${address}`), stop: () => stop() };
+}
+
+/** Pushes `by/skopeo:1` with another's tool, which writes Docker's own media types. */
+export async function pushBySkopeo(address: string): Promise<void> {
+  const layout = join(temporaryFolder(), 'layout');
+  writeLayout(layout, randomImage(), 'x');
+  await exec('skopeo', ['copy', '--dest-tls-verify=false', '--format', 'v2s2', `oci:${layout}:x`, `docker://${address}/by/skopeo:1`]);
 }
